@@ -1,0 +1,1 @@
+"""STEPS: workflows, deadlines, figures and their audit trail for a financial institution."""

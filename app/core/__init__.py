@@ -1,0 +1,1 @@
+"""Ground that every feature stands on: settings, clock, database, unit of work, errors."""

@@ -1,0 +1,1 @@
+"""Calendars, deadlines and SLA clocks."""

@@ -113,7 +113,7 @@ def start_embedded(
     return servers
 
 
-def start_or_join(settings: Settings) -> EmbeddedServers:
+def start_or_join(settings: Settings, *, redis: bool = True) -> EmbeddedServers:
     """Return the servers that the settings name; start embedded ones where none is named and none runs yet.
 
     A command such as `migrate` thus works beside a running `steps run` and without it. Stopping joined servers
@@ -122,7 +122,7 @@ def start_or_join(settings: Settings) -> EmbeddedServers:
     Raises:
         EmbeddedServerError: a server does not start, or the other process is not ready yet.
     """
-    wants_postgres, wants_redis = settings.database_url is None, settings.redis_url is None
+    wants_postgres, wants_redis = settings.database_url is None, redis and settings.redis_url is None
     if not wants_postgres and not wants_redis:
         return _joined(settings, database_url=settings.database_url, redis_url=settings.redis_url)
     try:

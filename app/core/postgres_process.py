@@ -168,6 +168,7 @@ def _make_cluster(binaries: Path, data: Path, *, account: Account | None, passwo
             capture_output=True,
             text=True,
             cwd=draft,
+            start_new_session=True,  # a Ctrl-C meanwhile is for this process to handle, when the server is whole
             **run_as(account),
         )
     if result.returncode != 0:

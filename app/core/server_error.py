@@ -1,5 +1,13 @@
-"""The error of a server of ours that does not start or answer."""
+"""Errors of the servers that the platform stands on; each message is one line for the person who started it."""
 
 
-class EmbeddedServerError(Exception):
-    """An embedded server cannot be started or reached; the message is one line for the person who started it."""
+class ServerError(Exception):
+    """A server that is needed cannot be started or reached."""
+
+
+class EmbeddedServerError(ServerError):
+    """An embedded server cannot be started."""
+
+
+class DatabaseUnreachableError(ServerError):
+    """The database does not let us in, or does not answer."""

@@ -47,7 +47,7 @@ class FieldType(StrEnum):
     JSON = "json"
     FILE = "file"
     IMAGE = "image"
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105
     COMPUTED = "computed"
     SEQUENCE = "sequence"
 
@@ -270,7 +270,11 @@ class EntityDef(Definition):
     soft_delete: bool = False
     # Row scope: the hierarchy-node field, or a path through references that ends in one (`process_run.node`).
     scope_field: str | None = None
+    # Also show records of the nodes above a granted one: a run of the division has work for the desk in it.
+    scope_ancestors: bool = False
+    # Whose roles count: a fixed application, the one each record names (a field, or a path to one), or any (neither).
     application: str | None = None
+    application_field: str | None = None
     # Records that only services write (runs, facts, clocks): REST and screens offer reading.
     managed: bool = False
     attachments: bool = False
@@ -306,8 +310,8 @@ class EntityDef(Definition):
         )
         named = [("title_field", self.title_field), *(("search_fields", name) for name in self.search_fields)]
         named += [("default_sort", part.removeprefix("-")) for part in self.default_sort.split(",")]
-        if self.scope_field:
-            named.append(("scope_field", self.scope_field.split(".")[0]))
+        paths = (("scope_field", self.scope_field), ("application_field", self.application_field))
+        named += [(what, path.split(".")[0]) for what, path in paths if path]
         named += [(f"constraint {c.name}", f) for c in self.constraints for f in c.fields]
         named += [(f"index {i.name}", f) for i in self.indexes for f in i.fields]
         for what, name in named:

@@ -74,8 +74,10 @@ async def _connected(database_url: str) -> AsyncIterator[AsyncConnection]:
             connection = await engine.connect()
         except (OSError, DBAPIError, PostgresError) as error:
             raise DatabaseUnreachableError(f"cannot reach the database at {_place(database_url)}: {error}") from None
-        async with connection:
+        try:
             yield connection
+        finally:
+            await connection.close()
     finally:
         await engine.dispose()
 

@@ -16,7 +16,7 @@ _PHONE = re.compile(r"^\+?[0-9][0-9 ()./-]{3,30}$")
 class PlainText(FieldKind):
     type = FieldType.TEXT
     widget = "text"
-    operators = TEXTUAL
+    operators: ClassVar[tuple[str, ...]] = TEXTUAL
     default_length: ClassVar[int] = 255
 
     def columns(self, field: FieldDef) -> list[Column[Any]]:

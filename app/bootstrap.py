@@ -1,0 +1,63 @@
+"""Build a running platform from its settings: engine, registry, clock, policy, and THE event -> handler table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.core.actor import Actor
+from app.core.clock import Clock
+from app.core.db import create_engine, read_shift
+from app.core.events import Handlers
+from app.core.settings import Settings
+from app.core.uow import Resources, UnitOfWork
+from app.domain.access.policy import AccessPolicy, load_policy
+from models.registry import Registry, product_registry
+
+# Which feature hears what, inside the transaction. A lower feature reaches a higher one only through this table.
+HANDLERS: Handlers = {}
+
+
+@dataclass
+class Runtime:
+    """One process's view of the platform. `registry` and `policy` are replaced whole when they change."""
+
+    settings: Settings
+    engine: AsyncEngine
+    registry: Registry
+    clock: Clock
+    policy: AccessPolicy
+    services: Mapping[str, Any]
+
+    def uow(self, actor: Actor, *, now: datetime | None = None) -> UnitOfWork:
+        """A unit of work for one request or job. `now` is given by simulations and replays only."""
+        resources = Resources(self.engine, self.clock, HANDLERS, self.policy, self.services)
+        return UnitOfWork(resources, self.registry, actor, now=now)
+
+    async def reload_policy(self) -> None:
+        self.policy = await load_policy(self.engine, self.registry)
+
+    async def reload_clock(self) -> None:
+        self.clock.shift = await read_shift(self.engine)
+
+    async def aclose(self) -> None:
+        await self.engine.dispose()
+
+
+async def build(settings: Settings, *, registry: Registry | None = None, pool_size: int = 10) -> Runtime:
+    """Connect and load what every process needs. `settings.database_url` must be set and migrated."""
+    if settings.database_url is None:
+        raise ValueError("build() needs settings.database_url; `steps run` fills it in for the embedded server")
+    registry = registry or product_registry()
+    engine = create_engine(settings.database_url, pool_size=pool_size)
+    runtime = Runtime(
+        settings=settings,
+        engine=engine,
+        registry=registry,
+        clock=Clock(await read_shift(engine)),
+        policy=await load_policy(engine, registry),
+        services={},
+    )
+    return runtime

@@ -76,7 +76,9 @@ async def database_url(servers: EmbeddedServers) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def runtime(database_url: str, registry: Registry, tmp_path: Path, servers: EmbeddedServers) -> AsyncIterator[Runtime]:
+async def runtime(
+    database_url: str, registry: Registry, tmp_path: Path, servers: EmbeddedServers
+) -> AsyncIterator[Runtime]:
     """A platform on the test's own database."""
     settings = test_settings(tmp_path, database_url=database_url, redis_url=servers.redis_url)
     built = await build(settings, registry=registry)

@@ -1468,11 +1468,11 @@ def upgrade() -> None:
     op.create_index("ix_audit_entry_record", "audit_entry", ["entity", "record_id", "sequence"], unique=False)
     op.create_table(
         "demo_clock",
-        sa.Column("only", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("one_row", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("shift", sa.Interval(), nullable=False),
         sa.Column("set_at", types.UtcDateTime(), nullable=False),
-        sa.CheckConstraint("only", name=op.f("ck_demo_clock_one_row")),
-        sa.PrimaryKeyConstraint("only", name=op.f("pk_demo_clock")),
+        sa.CheckConstraint("one_row", name=op.f("ck_demo_clock_single")),
+        sa.PrimaryKeyConstraint("one_row", name=op.f("pk_demo_clock")),
     )
     op.create_table(
         "idempotency_key",

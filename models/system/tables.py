@@ -98,8 +98,8 @@ metadata_revision = Table(
 demo_clock = Table(
     "demo_clock",
     system_metadata,
-    Column("only", Boolean, primary_key=True, server_default=text("true")),
+    Column("one_row", Boolean, primary_key=True, server_default=text("true")),
     Column("shift", Interval, nullable=False),
     Column("set_at", UtcDateTime, nullable=False),
-    CheckConstraint("only", name="one_row"),
+    CheckConstraint("one_row", name="single"),
 )

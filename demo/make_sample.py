@@ -28,6 +28,12 @@ TRADE_COLUMNS = (
     "quantity",
     "spread_bp",
     "counterparty",
+    "late_reason",
+)
+LATE_REASONS = (
+    "Client confirmed the order after the cut-off",
+    "Voice trade entered from the blotter after the cut-off",
+    "Give-up from the interdealer broker arrived late",
 )
 COUNTERPARTIES = (
     "Aldermoor Asset Management",
@@ -149,6 +155,7 @@ def trades(chance: Chance, lots: dict[str, int]) -> Iterator[tuple[str | int, ..
                 abs(quantity) * profile.lot,
                 f"{'-' if spread < 0 else ''}{abs(spread) // 10}.{abs(spread) % 10}",
                 COUNTERPARTIES[chance.below(len(COUNTERPARTIES))],
+                LATE_REASONS[chance.below(len(LATE_REASONS))] if captured > CUT_OFF_MINUTE else "",
             )
 
 

@@ -24,6 +24,8 @@ from decimal import (
     Overflow,
 )
 
+from app.core.errors import StepsError
+
 STORAGE_PRECISION = 38
 STORAGE_SCALE = 18
 STORAGE_UNIT = Decimal(1).scaleb(-STORAGE_SCALE)
@@ -41,11 +43,12 @@ _ROUNDING = Context(prec=1_000, rounding=ROUND_HALF_EVEN, traps=_FAIL_ON)
 _STATISTIC = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=_FAIL_ON)
 
 
-class FinanceInputError(ValueError):
-    """The figures given cannot be computed with; the message says what to correct."""
+class FinanceInputError(StepsError):
+    """The figures given cannot be computed with; the detail says what to correct."""
 
     code = "finance_input_invalid"
     status = 422
+    title = "These figures cannot be computed with"
 
 
 def require_number(name: str, value: Decimal) -> Decimal:

@@ -19,6 +19,8 @@ from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from app.core.errors import StepsError
+
 BASE_CURRENCY = "EUR"
 NOT_QUOTED = frozenset({"", "N/A", "-"})
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -27,11 +29,12 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 _RATE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
-class RateFileError(ValueError):
-    """The rate file cannot be read; the message says which file, row and column to correct."""
+class RateFileError(StepsError):
+    """The rate file cannot be read; the detail says which file, row and column to correct."""
 
     code = "rate_file_invalid"
     status = 422
+    title = "The rate file cannot be read"
 
 
 class RatesNotInFileError(RateFileError):
@@ -39,6 +42,7 @@ class RatesNotInFileError(RateFileError):
 
     code = "rates_not_in_file"
     status = 404
+    title = "There are no rates for this date"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class ThresholdKind(StrEnum):
 
     ABSOLUTE = "absolute"
     PERCENT = "percent"
-    Z_SCORE = "z_score"
+    ZSCORE = "zscore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Threshold:
     absolute: ``abs(value) > limit`` EUR.
     percent: ``abs(value - reference) > limit % of max(abs(reference), floor)``; the floor, in EUR, keeps a reference
     near zero from turning every cent into a breach.
-    z_score: ``abs(z) > limit`` of the value among the last ``window`` values before it, once there are ``min_values``.
+    zscore: ``abs(z) > limit`` of the value among the last ``window`` values before it, once there are ``min_values``.
     """
 
     code: str
@@ -52,7 +52,7 @@ class Threshold:
             )
         if self.kind is not ThresholdKind.PERCENT and self.reference is not None:
             raise FinanceInputError(f"Threshold {self.code}: only a percentage has a reference measure.")
-        if self.kind is ThresholdKind.Z_SCORE and not 2 <= self.min_values <= self.window:
+        if self.kind is ThresholdKind.ZSCORE and not 2 <= self.min_values <= self.window:
             raise FinanceInputError(f"Threshold {self.code}: a z-score needs 2 <= min_values <= window.")
 
 
@@ -68,6 +68,46 @@ class Breach:
     observed: Decimal
     limit: Decimal
     text: str
+
+
+def thresholds_of(
+    node: str,
+    measure: Measure,
+    *,
+    absolute_limit: Decimal | None = None,
+    percent_limit: Decimal | None = None,
+    percent_floor: Decimal | None = None,
+    percent_reference: Measure = Measure.FLASH,
+    zscore_limit: Decimal | None = None,
+) -> tuple[Threshold, ...]:
+    """Return the limits that a node has on one measure; a limit that is None is not tested.
+
+    Raises: FinanceInputError when a limit is not above 0 or a percentage has no floor.
+    """
+    given: list[Threshold] = []
+    if absolute_limit is not None:
+        given.append(_threshold(node, measure, ThresholdKind.ABSOLUTE, absolute_limit))
+    if percent_limit is not None:
+        floor = Decimal(0) if percent_floor is None else percent_floor
+        given.append(
+            _threshold(node, measure, ThresholdKind.PERCENT, percent_limit, reference=percent_reference, floor=floor)
+        )
+    if zscore_limit is not None:
+        given.append(_threshold(node, measure, ThresholdKind.ZSCORE, zscore_limit))
+    return tuple(given)
+
+
+def _threshold(
+    node: str,
+    measure: Measure,
+    kind: ThresholdKind,
+    limit: Decimal,
+    *,
+    reference: Measure | None = None,
+    floor: Decimal = Decimal(0),
+) -> Threshold:
+    code = f"{node}:{measure.value}:{kind.value}"
+    return Threshold(code, node, measure, kind, limit, reference=reference, floor=floor)
 
 
 def find_breaches(

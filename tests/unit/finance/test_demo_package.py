@@ -20,12 +20,13 @@ import yaml
 from app.domain.finance.pnl import Measure, PositionKey, Trade, compute_pnl, positions_after, rate_with_spread
 from app.domain.finance.rate_checks import RateLimits
 from app.domain.finance.rate_file import open_rate_file
-from app.domain.finance.thresholds import Threshold, ThresholdKind
+from app.domain.finance.thresholds import thresholds_of
 from app.domain.sla.deadlines import parse_deadline
 from tests.unit.finance.exact import eighteen_places
 
 DEMO = Path(__file__).parents[3] / "demo"
 CUT_OFF = "16:00"
+LIMIT_COLUMNS = ("absolute_limit", "percent_limit", "percent_floor", "zscore_limit")
 Row = dict[str, str]
 
 
@@ -172,15 +173,8 @@ def test_fourteen_books_in_thirteen_currencies_stand_in_all_three_hierarchies() 
 def test_thresholds_are_valid_and_cover_every_book_and_desk() -> None:
     limited: set[str] = set()
     for row in rows_of("thresholds.csv"):
-        Threshold(
-            code=row["code"],
-            node=row["node"],
-            measure=Measure(row["measure"]),
-            kind=ThresholdKind(row["kind"]),
-            limit=Decimal(row["limit"]),
-            reference=Measure(row["reference"]) if row["reference"] else None,
-            floor=Decimal(row["floor"] or 0),
-        )
+        limits = {name: Decimal(row[name]) for name in LIMIT_COLUMNS if row[name]}
+        assert thresholds_of(row["node"], Measure(row["measure"]), **limits)  # type: ignore[arg-type]
         limited.add(row["node"])
     desks = {
         code
@@ -210,6 +204,7 @@ def test_trades_are_on_every_day_of_the_window_in_books_of_their_currency() -> N
         assert row["side"] in {"buy", "sell"}
         assert Decimal(row["quantity"]) > 0
         assert row["traded_at"] < CUT_OFF
+        assert bool(row["late_reason"]) is (row["captured_at"] > CUT_OFF)
         assert row["traded_at"] <= row["captured_at"]
     assert {(row["book"], row["currency"]) for row in trades} == {(b, r["currency"]) for b, r in books().items()}
     late_today = {row["book"][:4] for row in trades if row["day_offset"] == "0" and row["captured_at"] > CUT_OFF}

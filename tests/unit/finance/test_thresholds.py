@@ -6,13 +6,13 @@ import pytest
 
 from app.domain.finance.arithmetic import FinanceInputError, z_score
 from app.domain.finance.pnl import Measure
-from app.domain.finance.thresholds import Breach, Threshold, ThresholdKind, breach_of, find_breaches
+from app.domain.finance.thresholds import Breach, Threshold, ThresholdKind, breach_of, find_breaches, thresholds_of
 
 ABSOLUTE = Threshold("ABS", "FXG10", Measure.ACTUAL, ThresholdKind.ABSOLUTE, Decimal(250_000))
 PERCENT = Threshold(
     "PCT", "FXG10", Measure.ACTUAL, ThresholdKind.PERCENT, Decimal(15), reference=Measure.FLASH, floor=Decimal(50_000)
 )
-DAILY = Threshold("Z", "FXG10", Measure.ACTUAL, ThresholdKind.Z_SCORE, Decimal(3), window=20, min_values=5)
+DAILY = Threshold("Z", "FXG10", Measure.ACTUAL, ThresholdKind.ZSCORE, Decimal(3), window=20, min_values=5)
 
 
 def amounts(actual: str, flash: str = "0") -> dict[Measure, Decimal]:
@@ -111,7 +111,7 @@ def test_a_measure_that_was_not_computed_is_an_error_not_a_pass() -> None:
         (ThresholdKind.PERCENT, {"reference": Measure.FLASH}, "floor above 0"),
         (ThresholdKind.PERCENT, {"floor": Decimal(1)}, "reference measure"),
         (ThresholdKind.ABSOLUTE, {"reference": Measure.FLASH}, "only a percentage"),
-        (ThresholdKind.Z_SCORE, {"window": 3, "min_values": 4}, "min_values <= window"),
+        (ThresholdKind.ZSCORE, {"window": 3, "min_values": 4}, "min_values <= window"),
     ],
 )
 def test_a_threshold_that_cannot_be_tested_is_refused(
@@ -119,3 +119,22 @@ def test_a_threshold_that_cannot_be_tested_is_refused(
 ) -> None:
     with pytest.raises(FinanceInputError, match=message):
         Threshold("T", "N", Measure.ACTUAL, kind, Decimal(1), **settings)  # type: ignore[arg-type]
+
+
+def test_a_node_has_one_threshold_for_each_limit_it_is_given() -> None:
+    given = thresholds_of(
+        "FXG10",
+        Measure.ACTUAL,
+        absolute_limit=Decimal(250_000),
+        percent_limit=Decimal(15),
+        percent_floor=Decimal(50_000),
+        zscore_limit=Decimal(3),
+    )
+    assert [(threshold.code, threshold.limit, threshold.floor) for threshold in given] == [
+        ("FXG10:actual:absolute", Decimal(250_000), Decimal(0)),
+        ("FXG10:actual:percent", Decimal(15), Decimal(50_000)),
+        ("FXG10:actual:zscore", Decimal(3), Decimal(0)),
+    ]
+    assert thresholds_of("FXG10", Measure.ACTUAL) == ()
+    with pytest.raises(FinanceInputError, match="floor above 0"):
+        thresholds_of("FXG10", Measure.ACTUAL, percent_limit=Decimal(15))

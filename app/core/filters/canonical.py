@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from app.core.filters.nodes import LIST_OPERATORS, And, FilterNode, Not, Operator, Or, Term, Test, ValueType, Variable
+from app.core.filters.nodes import LIST_OPERATORS, And, FilterNode, Not, Operator, Or, Term, Test, Variable
 from models.fieldtypes import FIELD_TYPES
 from models.fieldtypes.number import plain
 from models.schema import FieldType
@@ -79,7 +79,7 @@ def value_types(node: FilterNode) -> dict[str, str]:
         path = term.path
         types[path.text] = path.leaf.value_type.value
         for number, hop in enumerate(path.hops):
-            if hop.many:
+            if hop.many and hop.lookup is None:
                 types[".".join(path.text.split(".")[: number + 1])] = LINES
     return types
 
@@ -97,6 +97,3 @@ def entities_read(node: FilterNode) -> frozenset[str]:
 def needs_node_paths(node: FilterNode) -> bool:
     """Whether evaluating it in memory needs `Variables.node_paths`."""
     return any(test.operator in (Operator.UNDER, Operator.ANCESTOR_OF) for term in terms(node) for test in term.tests)
-
-
-__all__ = ["LINES", "ValueType", "entities_read", "fields_read", "needs_node_paths", "terms", "to_json", "value_types"]

@@ -1,4 +1,4 @@
-"""From a path such as `process.stage.name` to the hops and the field it ends in, with the operators that field takes."""
+"""From a path such as `process.stage.name` to its hops and the field it ends in, with the operators that takes."""
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -106,7 +106,8 @@ def resolve_path(text: str, entity: EntityDef, registry: Registry, at: str) -> P
         if lookup is not None and lookup.mode == "live":
             if rest:
                 raise FilterError(f"{name} is looked up; write the path itself: {'.'.join((lookup.path, *rest))}", at)
-            return _through_lookup(text, found.definition, lookup.path, entity, registry, at, hops, reads)
+            inner = _looked_up(found.definition, lookup.path, entity, registry, after=number, at=at)
+            return Path(text, (*hops, *inner.hops), inner.leaf, tuple(reads))
         if not rest:
             return Path(text, tuple(hops), _leaf(entity, name, found, at), tuple(reads))
         pair = _pair_part(entity, name, found, rest)
@@ -123,15 +124,13 @@ def resolve_path(text: str, entity: EntityDef, registry: Registry, at: str) -> P
     raise FilterError("a path names a field", at)
 
 
-def _through_lookup(
-    text: str, field: FieldDef, path: str, entity: EntityDef, registry: Registry, at: str,
-    hops: list[Hop], reads: list[tuple[str, str]],
-) -> Path:  # fmt: skip
-    if len(hops) + len(path.split(".")) > MAX_SEGMENTS:
+def _looked_up(field: FieldDef, path: str, entity: EntityDef, registry: Registry, *, after: int, at: str) -> Path:
+    """The path that a live lookup stands for; its steps know the lookup, as records in memory hold its value."""
+    if after + len(path.split(".")) > MAX_SEGMENTS:
         raise FilterError(f"{field.name} is looked up through {path}, which makes the path too long", at)
     inner = resolve_path(path, entity, registry, at)
     steps = tuple(replace(hop, lookup=field.name) for hop in inner.hops)
-    return Path(text, (*hops, *steps), replace(inner.leaf, label=field.label), tuple(reads))
+    return replace(inner, hops=steps, leaf=replace(inner.leaf, label=field.label))
 
 
 def _nothing_below(field: FieldDef, name: str) -> str:

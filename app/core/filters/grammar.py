@@ -85,7 +85,8 @@ class _Parser:
             if not isinstance(name, str):
                 raise FilterError(f"{name!r} is not the name of a field", at)
             place = _below(at, name)
-            parts.append(self._connective(name, value, place, depth) if name in _CONNECTIVES else self._term(name, value, place))
+            connects = name in _CONNECTIVES
+            parts.append(self._connective(name, value, place, depth) if connects else self._term(name, value, place))
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _connective(self, name: str, value: Any, at: str, depth: int) -> FilterNode:
@@ -124,5 +125,5 @@ def _not_allowed(leaf: Leaf, name: Any) -> str:
         return f"there is no operator {name!r}; on {leaf.label} use {_names(leaf)}"
     if leaf.definition.type is FieldType.SECRET:
         return f"{leaf.label} is secret and cannot be compared; only is_null can be asked"
-    what = str(leaf.definition.type).replace("_", " ")
+    what = str(leaf.definition.result or leaf.definition.type).replace("_", " ")
     return f"{name} cannot be used on {leaf.label} ({what}); use {_names(leaf)}"

@@ -1,13 +1,13 @@
 """The parsed form of a filter: a frozen tree of And, Or, Not and Term, with every path and value already checked.
 
-One meaning, in SQL, in Python and in the browser. It is two-valued: a filter is true or false for a record, never unknown.
+One meaning, in SQL, in Python and in the browser. It is two-valued: a filter holds for a record or does not.
 
 - A value is null when its field is empty, or when a reference on the way to it is empty or names a deleted record.
 - Every comparison with null is false, on either side: a variable such as `$business_date` may be null too.
 - `ne` is exactly "not eq" and `nin` exactly "not in", so both are true for null. `is_null` is never unknown.
 - A path through child lines is true when any line is: all operators of one term are asked of the same line. Without
   lines it is false, `ne` and `is_null` included. Deleted lines and deleted targets do not count.
-- `between` includes both ends. `in` with an empty list is false. `{}` and `{"and": []}` are true, `{"or": []}` is false.
+- `between` includes both ends. `in` with an empty list is false; so is `{"or": []}`; `{}` and `{"and": []}` are true.
 - `contains` and `starts_with` ignore case (each letter's simple Unicode mapping); `eq` does not.
 - `under` is true for the given node itself and all below it, `ancestor_of` for the node itself and all above it.
 - Choices in a multiple choice are a set: their order means nothing.
@@ -142,7 +142,7 @@ class Path:
 
     @property
     def label(self) -> str:
-        return " › ".join([hop.label for hop in self.hops if hop.lookup is None] + [self.leaf.label])
+        return " / ".join([hop.label for hop in self.hops if hop.lookup is None] + [self.leaf.label])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,9 @@ class Test:
 
     @property
     def true_on_null(self) -> bool:
-        return self.operator in (Operator.NE, Operator.NIN) or (self.operator is Operator.IS_NULL and self.values[0])
+        if self.operator is Operator.IS_NULL:
+            return bool(self.values[0])
+        return self.operator in (Operator.NE, Operator.NIN)
 
 
 @dataclass(frozen=True, slots=True)

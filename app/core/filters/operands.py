@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from app.core.filters.fields import NODE_ENTITY, USER_ENTITY
 from app.core.filters.nodes import (
     LIST_OPERATORS,
     LIST_VARIABLES,
+    TREE_OPERATORS,
     FilterError,
     Leaf,
     Operator,
@@ -17,9 +20,10 @@ from app.core.filters.nodes import (
     VariableName,
     Variables,
 )
-from models.fieldtypes import FIELD_TYPES, FieldError, FieldKind, kind_of
-from models.fieldtypes.number import AMOUNT_PRECISION, AMOUNT_SCALE, parse_decimal
+from models.fieldtypes import FIELD_TYPES, FieldError, kind_of
+from models.fieldtypes.number import parse_decimal
 from models.schema import FieldDef, FieldType
+from models.types import AMOUNT_PRECISION, AMOUNT_SCALE
 
 MAX_LIST = 5_000
 MAX_SEARCH = 1_000
@@ -55,10 +59,9 @@ def parse_values(operator: Operator, raw: Any, leaf: Leaf, at: str) -> tuple[Any
 def _parse_list(operator: Operator, raw: Any, leaf: Leaf, at: str) -> tuple[Any, ...]:
     if isinstance(raw, set | frozenset):
         raw = sorted(raw, key=str)
-    alone = isinstance(raw, str) and (operator in (Operator.UNDER, Operator.ANCESTOR_OF) or _is_variable(raw))
-    if alone or not isinstance(raw, list | tuple | str):
+    elif (isinstance(raw, str) and _is_variable(raw)) or (operator in TREE_OPERATORS and isinstance(raw, str | UUID)):
         raw = [raw]
-    if isinstance(raw, str) or (len(raw) == 1 and isinstance(raw[0], dict)):
+    if not isinstance(raw, list | tuple):
         raise FilterError(f"{operator} takes a list of values", at)
     if len(raw) > MAX_LIST:
         raise FilterError(f"{operator} takes at most {MAX_LIST} values; there are {len(raw)}", at)
@@ -76,10 +79,9 @@ def _parse_one(raw: Any, leaf: Leaf, at: str, *, in_list: bool = False) -> Any:
         raise FilterError(f"give the amount alone, and ask for the currency as {leaf.name}.currency", at)
     try:
         if leaf.part == 0 and leaf.value_type is ValueType.NUMBER:
-            precision = leaf.definition.precision or AMOUNT_PRECISION
-            return parse_decimal(raw, precision=precision, scale=AMOUNT_SCALE if leaf.definition.scale is None else leaf.definition.scale)
+            return _parse_amount(leaf.definition, raw)
         field = _unbounded(leaf.definition)
-        value = _kind(field).parse(field, raw)
+        value = kind_of(field).parse(field, raw)
     except FieldError as error:
         raise FilterError(f"{leaf.label} {error}", at) from None
     return tuple(value) if leaf.value_type is ValueType.SET else value
@@ -98,12 +100,13 @@ def _parse_search(raw: Any, leaf: Leaf, at: str) -> Any:
 
 
 def _unbounded(field: FieldDef) -> FieldDef:
-    """A filter may ask for values that the field would refuse to store, such as `amount > 1000` where 100 is the most."""
+    """A filter may ask for values that the field would refuse to store: `amount > 1000` where 100 is the most."""
     return field.model_copy(update={"min": None, "max": None, "pattern": None})
 
 
-def _kind(field: FieldDef) -> FieldKind:
-    return kind_of(field)
+def _parse_amount(field: FieldDef, raw: Any) -> Decimal:
+    scale = AMOUNT_SCALE if field.scale is None else field.scale
+    return parse_decimal(raw, precision=field.precision or AMOUNT_PRECISION, scale=scale)
 
 
 def _unescaped(text: str, at: str) -> str:
@@ -131,7 +134,8 @@ def _parse_variable(text: str, leaf: Leaf, at: str, *, in_list: bool) -> Variabl
         usable = ", ".join(f"${one}" for one in allowed) or "none"
         raise FilterError(f"${name} does not fit {leaf.label} ({leaf.value_type}); variables that do: {usable}", at)
     if name in LIST_VARIABLES and not in_list:
-        raise FilterError(f"${name} is a list: use in, nin" + (", under or ancestor_of" if leaf.target == NODE_ENTITY else ""), at)
+        more = ", under or ancestor_of" if leaf.target == NODE_ENTITY else " or nin"
+        raise FilterError(f"${name} is a list: use it with in{more}", at)
     return Variable(name, _parse_offset(match, name, at))
 
 

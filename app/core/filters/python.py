@@ -4,7 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from app.core.filters.nodes import And, FilterError, FilterNode, Leaf, Not, Operator, Or, Term, Test, ValueType, Variables
+from app.core.filters.nodes import (
+    And,
+    FilterError,
+    FilterNode,
+    Leaf,
+    Not,
+    Operator,
+    Or,
+    Term,
+    Test,
+    ValueType,
+    Variables,
+)
 from app.core.filters.operands import bind, bind_list
 
 Record = Mapping[str, Any]
@@ -116,7 +128,7 @@ def _is_below(path: str, top: str) -> bool:
 
 
 def simple_lower(text: str) -> str:
-    """Lower case letter by letter, as PostgreSQL's C.UTF-8 does it: no letter becomes two, and no sigma looks around."""
+    """Lower case letter by letter, as PostgreSQL's C.UTF-8 does: no letter becomes two, no sigma looks around."""
     if text.isascii():
         return text.lower()
     return "".join("i" if letter == "\u0130" else letter.lower() for letter in text)

@@ -3,7 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, Integer, Uuid, and_, any_, exists, false, literal, or_, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Uuid,
+    and_,
+    any_,
+    exists,
+    false,
+    literal,
+    or_,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
@@ -83,16 +96,15 @@ class _Compiler:
             joined.append(target.c.deleted_at.is_(None))
         # A term that holds where the reference leads nowhere is "there is no target for which it does not hold".
         by_absence = not hop.many and term.true_when_absent(number)
-        inner = self._hop(term, number + 1, target, negated=negated is False if by_absence else False)
-        if by_absence and negated:
-            inner = self._hop(term, number + 1, target, negated=True)
+        inner = self._hop(term, number + 1, target, negated=by_absence)
         found = exists().select_from(target).where(*joined, inner).correlate_except(target)
         return ~found if by_absence is not negated else found
 
     def _test(self, test: Test, leaf: Leaf, path: str, table: FromClause, *, negated: bool) -> Condition:
         if leaf.column is None:
             raise FilterError(
-                f"{leaf.label} is computed when it is read, so lists cannot be filtered by it; filter by the fields it is computed from",
+                f"{leaf.label} is computed when it is read, so lists cannot be filtered by it; "
+                "filter by the fields it is computed from",
                 path,
             )
         column = table.c[leaf.column]

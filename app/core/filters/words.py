@@ -6,7 +6,19 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from app.core.filters.nodes import And, FilterNode, Leaf, Not, Operator, Or, Term, Test, Variable, VariableName
+from app.core.filters.nodes import (
+    And,
+    FilterNode,
+    Leaf,
+    Not,
+    Operator,
+    Or,
+    Term,
+    Test,
+    ValueType,
+    Variable,
+    VariableName,
+)
 from models.fieldtypes import FIELD_TYPES
 from models.fieldtypes.number import plain
 from models.schema import FieldType
@@ -78,18 +90,15 @@ def _test(test: Test, leaf: Leaf, title: Title | None) -> str:
     if test.operator is Operator.IS_NULL:
         return "is empty" if test.values[0] else "is not empty"
     values = [_value(value, leaf, title) for value in test.values]
-    temporal = kind_is_temporal(leaf)
-    verb = _TIME_VERBS.get(test.operator, _VERBS[test.operator]) if temporal else _VERBS[test.operator]
+    verb = _VERBS[test.operator]
+    if leaf.value_type in (ValueType.DATE, ValueType.INSTANT, ValueType.TIME):
+        verb = _TIME_VERBS.get(test.operator, verb)
     if test.operator is Operator.BETWEEN:
         return f"{verb} {values[0]} and {values[1]}"
     if not values:
         return f"{verb} one of none"
     word = " nor " if test.operator is Operator.NIN else " or "
     return f"{verb} {', '.join(values[:-1])}{word if len(values) > 1 else ''}{values[-1]}"
-
-
-def kind_is_temporal(leaf: Leaf) -> bool:
-    return leaf.value_type in ("date", "instant", "time")
 
 
 def _value(value: Any, leaf: Leaf, title: Title | None) -> str:
@@ -120,7 +129,8 @@ def _value(value: Any, leaf: Leaf, title: Title | None) -> str:
 
 def _offset(offset: timedelta) -> str:
     sign, length = ("minus", -offset) if offset < timedelta(0) else ("plus", offset)
-    parts = [(length.days, "day"), (length.seconds // 3600, "hour"), (length.seconds // 60 % 60, "minute"), (length.seconds % 60, "second")]
+    hours, rest = divmod(length.seconds, 3600)
+    parts = [(length.days, "day"), (hours, "hour"), (rest // 60, "minute"), (rest % 60, "second")]
     return f" {sign} " + " ".join(f"{n} {unit}{'' if n == 1 else 's'}" for n, unit in parts if n)
 
 

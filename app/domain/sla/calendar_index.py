@@ -17,11 +17,13 @@ from app.domain.sla.errors import OutsideCalendarRange
 FIRST_YEAR = 1900
 LAST_YEAR = 2200
 MICROSECOND = timedelta(microseconds=1)
+DAY_MICROS = 86_400_000_000
 
 Period: TypeAlias = tuple[int, int]
 """`[start, end)` in microseconds since 1970-01-01 UTC."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_ORDINAL = _EPOCH.toordinal()
 
 
 class Source(Protocol):
@@ -180,6 +182,11 @@ def from_micros(at: int) -> datetime:
     return _EPOCH + at * MICROSECOND
 
 
+def day_micros(ordinal: int) -> int:
+    """Return the midnight that begins a date as if its zone were UTC."""
+    return (ordinal - _EPOCH_ORDINAL) * DAY_MICROS
+
+
 def _year(at: int) -> int:
     return from_micros(at).year
 
@@ -215,3 +222,14 @@ def intersect_periods(left: list[Period], right: list[Period]) -> list[Period]:
         else:
             j += 1
     return shared
+
+
+def clip_periods(periods: list[Period], start: int, end: int) -> list[Period]:
+    """Return the moments of sorted periods that lie in `[start, end)`."""
+    first = bisect_right(periods, start, key=lambda period: period[1])
+    last = bisect_left(periods, end, key=lambda period: period[0])
+    clipped = periods[first:last]
+    if clipped:
+        clipped[0] = max(clipped[0][0], start), clipped[0][1]
+        clipped[-1] = clipped[-1][0], min(clipped[-1][1], end)
+    return clipped

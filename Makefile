@@ -44,11 +44,11 @@ bench: .venv/.installed-dev ## Measure against bare SQL and print the ratios
 
 .PHONY: assets
 assets: .venv/.installed-run ## Copy the browser libraries to admin_views/static/vendor
-	@$(PY) scripts/assets.py
+	@$(PY) -m scripts.assets
 
 .PHONY: docs
 docs: .venv/.installed-run ## Write the reference from the code: settings and commands
-	@$(PY) scripts/reference.py
+	@$(PY) -m scripts.reference
 
 .PHONY: lock
 lock: .venv/.installed-dev ## Renew requirements.txt and requirements-dev.txt from pyproject.toml

@@ -19,6 +19,7 @@ from redis import Redis
 from app.core import postgres_process, redis_process
 from app.core.embedded import DataFolderInUseError, EmbeddedServers, start_embedded, start_or_join
 from app.core.ports import bind_listener, free_port
+from app.core.processes import account_for, run_as
 from app.core.server_error import EmbeddedServerError
 from app.core.settings import Settings
 
@@ -233,7 +234,8 @@ def test_a_stale_process_file_that_names_a_stranger_does_not_block_the_start_nor
     folder = tmp_path / "var"
     with start_embedded(settings_in(folder), redis=False, durable=False):
         pass
-    stranger = subprocess.Popen(["sleep", "60"])
+    # The stranger has the server's own account: only then may the server signal it and take it for another server.
+    stranger = subprocess.Popen(["sleep", "60"], **run_as(account_for(folder / "postgres")))
     try:
         lines = [str(stranger.pid), str(folder / "postgres"), str(int(time.time())), "5432", "", "127.0.0.1", "0 0"]
         (folder / "postgres" / "postmaster.pid").write_text("\n".join([*lines, "ready", ""]))

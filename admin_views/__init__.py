@@ -1,0 +1,1 @@
+"""The back office: SQLAdmin views generated from metadata, and the pages beside them."""

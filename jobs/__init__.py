@@ -1,0 +1,1 @@
+"""Background work: the ARQ worker, the outbox relay, and thin calls into the domain."""

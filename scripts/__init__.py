@@ -1,0 +1,1 @@
+"""Tools of the repository, run by make; the product does not import them."""

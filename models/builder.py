@@ -76,7 +76,7 @@ def _columns(entity: EntityDef, tables: Mapping[str, str], parent: EntityDef | N
     if entity.kind is EntityKind.TREE:
         columns.append(Column("path", Ltree, nullable=False))
     for field in entity.fields:
-        if field.type is FieldType.COMPUTED:
+        if field.type is FieldType.COMPUTED or field.is_live_lookup:
             continue
         for number, column in enumerate(_field_columns(field, tables)):
             column.comment = field.label if number == 0 else None

@@ -196,12 +196,20 @@ class FieldDef(Definition):
         return f"{self.name}_id" if self.is_reference else self.name
 
     @property
+    def is_live_lookup(self) -> bool:
+        """Read through its path each time, so it has no column."""
+        return self.lookup is not None and self.lookup.mode == "live"
+
+    @property
     def writable(self) -> bool:
         return not (self.read_only or self.computed or self.lookup or self.type is FieldType.SEQUENCE)
 
 
 class ReferenceNumber(Definition):
-    """A human reference such as `TRD-2026-000042`: `pattern` with {year} {month} {seq:06d}, counted per `reset`."""
+    """A human reference such as `TRD-2026-000042`: `pattern` with {year} {month} {seq:06d}, counted per `reset`.
+
+    Numbers come from a counter row that is locked until the commit: without gaps, and never twice.
+    """
 
     pattern: str
     field: str = "reference"

@@ -94,6 +94,15 @@ metadata_revision = Table(
     Column("summary", Text, nullable=False),
 )
 
+# The last number given out per entity and period, for human references such as TRD-2026-000042.
+reference_counter = Table(
+    "reference_counter",
+    system_metadata,
+    Column("entity", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+
 # At most one row, in demo mode only: what is added to the real time by every process.
 demo_clock = Table(
     "demo_clock",

@@ -1,0 +1,61 @@
+"""References expanded into the records they point at, as far as the actor may see those."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table
+
+from app.core.errors import InvalidRequest
+from app.core.uow import UnitOfWork
+from app.domain.access.fields import readable_fields
+from app.domain.entities.codec import codec_of
+from app.domain.entities.columns import EXPAND_PREFIX, TITLE_PREFIX
+from models.schema import EntityDef, FieldDef
+
+
+def expandable(entity: EntityDef, name: str) -> FieldDef:
+    """The reference field of that name. Raises InvalidRequest."""
+    found = entity.field(name) if entity.has_field(name) else None
+    if found is None or not found.is_reference:
+        names = [f.name for f in entity.fields if f.is_reference]
+        raise InvalidRequest(f"expand: {name!r} is not a reference; there are {', '.join(names) or 'none'}")
+    return found
+
+
+def attach_expanded(
+    uow: UnitOfWork, entity: EntityDef, expand: Sequence[str], record: dict[str, Any], row: Mapping[str, Any]
+) -> None:
+    """Put each expanded record, as JSON, into the record that refers to it."""
+    for name in expand:
+        value = row[f"{EXPAND_PREFIX}{name}"]
+        if value is None:
+            record[f"{EXPAND_PREFIX}{name}"] = None
+            continue
+        target = uow.registry.entity(entity.field(name).target or "")
+        fields = readable_fields(uow.resources.policy, uow.actor, target)
+        codec = codec_of(uow.registry, target.name)
+        parsed = codec.record(_typed(uow.table(target.name), value))
+        shown = codec.json(parsed, fields)
+        record[f"{EXPAND_PREFIX}{name}"] = {**shown, "title": value.get(TITLE_PREFIX)}
+
+
+def _typed(table: Table, value: Mapping[str, Any]) -> dict[str, Any]:
+    """A row that came as JSON, with its columns in their Python types again."""
+    result: dict[str, Any] = {}
+    for name, item in value.items():
+        column = table.c.get(name)
+        python = None if column is None or item is None else getattr(column.type, "python_type", None)
+        if item is None or python is None:
+            result[name] = item
+        elif python is datetime:
+            result[name] = datetime.fromisoformat(item)
+        elif python in (UUID, Decimal):
+            result[name] = python(str(item))
+        elif hasattr(python, "fromisoformat") and isinstance(item, str):
+            result[name] = python.fromisoformat(item)
+        else:
+            result[name] = item
+    return result

@@ -78,11 +78,10 @@ def steady_offsets(zone_name: str, year: int) -> tuple[int | None, ...]:
 
 
 def _midnight_offset(ordinal: int, zone: ZoneInfo) -> int | None:
-    midnight = datetime.fromordinal(ordinal).replace(tzinfo=zone)
-    offset = midnight.utcoffset()
-    if offset is None or offset != midnight.replace(fold=1).utcoffset():
-        return None
-    return offset // _MICROSECOND
+    # Where midnight itself is skipped or repeated this is the offset of the day before, which ends by it; the day that
+    # begins then has another offset at its end, so it is not taken for steady.
+    offset = datetime.fromordinal(ordinal).replace(tzinfo=zone).utcoffset()
+    return None if offset is None else offset // _MICROSECOND
 
 
 def _change_of_offset(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import date, datetime, time, timedelta
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.domain.sla.calendar_index import unite_periods, year_bounds
 from app.domain.sla.calendars import FULL_DAY, Calendar, Roll, Window, WorkingCalendar
 from app.domain.sla.wall_time import zone_info
 from tests.unit.sla.samples import calendars, durations, instants, utc
@@ -18,7 +19,7 @@ from tests.unit.sla.samples import calendars, durations, instants, utc
 ZERO = timedelta(0)
 MINUTE = timedelta(minutes=1)
 DAYS = st.dates(date(2023, 6, 1), date(2026, 6, 1))
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=25, deadline=None)
 
 
 @few
@@ -83,6 +84,17 @@ def test_rolling_lands_on_a_working_day_and_rolling_again_changes_nothing(
     rolled = calendar.roll(day, roll)
     assert calendar.is_working_day(rolled) or roll is Roll.NONE
     assert calendar.roll(rolled, roll) == rolled
+
+
+@few
+@given(calendar=calendars())
+def test_the_working_periods_of_two_years_are_those_of_each_cut_at_new_year_in_utc(calendar: Calendar) -> None:
+    both = calendar.open_periods(2024, 2025)
+    each = [*calendar.open_periods(2024, 2024), *calendar.open_periods(2025, 2025)]
+    assert unite_periods(each) == both
+    start, end = year_bounds(2024, 2025)
+    assert all(start <= a < b <= end for a, b in both)
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(both))
 
 
 WINDOWS = {

@@ -80,7 +80,7 @@ def test_a_threshold_that_cannot_be_measured_is_refused(percent: int | None, bef
         Threshold("odd", percent=percent, before=before)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     calendar=calendars(),
     target=durations(80),

@@ -886,6 +886,7 @@ def upgrade() -> None:
         ),
         sa.Column("instructions", sa.Text(), nullable=True, comment="Instructions"),
         sa.Column("deadline", sa.Text(), nullable=True, comment="Deadline"),
+        sa.Column("earliest_start", sa.Text(), nullable=True, comment="Earliest start"),
         sa.Column("warn_minutes", sa.BigInteger(), nullable=True, comment="Warn minutes before"),
         sa.Column("expected_minutes", sa.BigInteger(), nullable=True, comment="Expected minutes"),
         sa.Column("critical", sa.Boolean(), nullable=False, comment="Critical"),
@@ -1055,6 +1056,12 @@ def upgrade() -> None:
         sa.Column("owner_role", sa.Text(), nullable=True, comment="Owner role"),
         sa.Column("assignee_id", sa.Uuid(), nullable=True, comment="Assignee"),
         sa.Column("maker_id", sa.Uuid(), nullable=True, comment="Maker"),
+        sa.Column(
+            "makers", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Makers"
+        ),
+        sa.Column(
+            "signers", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Signers"
+        ),
         sa.Column("critical", sa.Boolean(), nullable=False, comment="Critical"),
         sa.Column("rank", sa.BigInteger(), nullable=False, comment="Rank"),
         sa.Column("waiting_on", sa.BigInteger(), nullable=False, comment="Open predecessors"),
@@ -1519,6 +1526,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
     )
+    op.create_table(
+        "reference_counter",
+        sa.Column("entity", sa.Text(), nullable=False),
+        sa.Column("period", sa.Text(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("entity", "period", name=op.f("pk_reference_counter")),
+    )
     op.execute(
         """
 CREATE OR REPLACE FUNCTION steps_now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
@@ -1550,6 +1564,7 @@ CREATE OR REPLACE TRIGGER audit_entry_is_never_truncated BEFORE TRUNCATE ON audi
 
 
 def downgrade() -> None:
+    op.drop_table("reference_counter")
     op.drop_index(
         "ix_outbox_due", table_name="outbox", postgresql_where=sa.text("done_at IS NULL AND failed_at IS NULL")
     )

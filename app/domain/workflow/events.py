@@ -1,0 +1,55 @@
+"""What the workflow engine tells the other features, inside the transaction in which it happened."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.core.events import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionPublished(Event):
+    workflow_id: UUID
+    version_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCreated(Event):
+    """A run with all of its processes exists; deadlines and clocks are set by whoever owns them."""
+
+    run_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStateChanged(Event):
+    """The whole run was put on hold, resumed or cancelled; a cancelled run has cancelled its open processes."""
+
+    run_id: UUID
+    from_state: str
+    to_state: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """The last open process of the run has closed."""
+
+    run_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessesReleased(Event):
+    """Processes that waited may begin now: one event for all that a change has released, in one run."""
+
+    run_id: UUID
+    process_run_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStateChanged(Event):
+    """A command moved one process. `name` is the transition; an approval of a lower level has equal states."""
+
+    process_run_id: UUID
+    run_id: UUID
+    from_state: str
+    to_state: str
+    name: str

@@ -1,0 +1,192 @@
+"""The states of a process run and THE table of transitions between them.
+
+planned           its predecessors have closed, but it may not start before `earliest_start`
+blocked           at least one hard predecessor has not closed in a way that its dependency accepts
+ready             may begin; waits for somebody of the owner role to take it, or for a worker
+assigned          somebody has taken it or was given it, and has not begun
+in_progress       being worked on; also where a rejection sends it back to, one round later
+submitted         handed in and not yet under review; work with approval levels goes on to in_review at once
+in_review         waits for the decision of approval level `level` of `levels`
+done              closed with success; releases what depends on it
+on_hold           stopped by a person until `review_by`; `state_before_hold` is where it returns to
+waiting_external  waits for something outside the platform, such as a file that is to arrive
+failed            automatic work that has used up its attempts; somebody of operations retries or skips it
+rejected          a decision against it that nobody may rework
+skipped           closed without being done, with a reason; releases only what accepts that
+cancelled         closed because it is not wanted any more; releases only what accepts that
+stale             was done, and something it builds on has been reopened since
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class ProcessState(StrEnum):
+    PLANNED = "planned"
+    BLOCKED = "blocked"
+    READY = "ready"
+    ASSIGNED = "assigned"
+    IN_PROGRESS = "in_progress"
+    SUBMITTED = "submitted"
+    IN_REVIEW = "in_review"
+    DONE = "done"
+    ON_HOLD = "on_hold"
+    WAITING_EXTERNAL = "waiting_external"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    STALE = "stale"
+
+    @property
+    def label(self) -> str:
+        return self.value.replace("_", " ").capitalize()
+
+    @property
+    def closed(self) -> bool:
+        return self in CLOSED
+
+
+class RunState(StrEnum):
+    ACTIVE = "active"
+    ON_HOLD = "on_hold"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class ProcessKind(StrEnum):
+    """manual and checklist are done by the owner role; approval is decided; automatic is done by a worker."""
+
+    MANUAL = "manual"
+    APPROVAL = "approval"
+    AUTOMATIC = "automatic"
+    CHECKLIST = "checklist"
+
+
+class Name(StrEnum):
+    """The transitions, by the names that permissions, history and the API use."""
+
+    RELEASE = "release"
+    CLAIM = "claim"
+    ASSIGN = "assign"
+    START = "start"
+    SUBMIT = "submit"
+    APPROVE = "approve"
+    REJECT = "reject"
+    HOLD = "hold"
+    RESUME = "resume"
+    SKIP = "skip"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    BEGIN = "begin"
+    FINISH = "finish"
+    FAIL = "fail"
+
+
+class Who(StrEnum):
+    OWNER = "owner"  # somebody of the owner role, in scope; once it is assigned, the assignee
+    CHECKER = "checker"  # somebody of the role of the open approval level, in scope
+    LEAD = "lead"  # anybody whom the policy allows the transition, in scope
+    ENGINE = "engine"  # the platform itself
+
+
+class Input(StrEnum):
+    REASON = "reason"
+    REVIEW_BY = "review_by"
+    ASSIGNEE = "assignee"
+
+
+class Guard(StrEnum):
+    """The rules that can refuse a transition."""
+
+    STATE = "state"
+    RUN_IS_ACTIVE = "run_is_active"
+    OWNER_ROLE = "owner_role"
+    ASSIGNEE = "assignee"
+    CHECKER_ROLE = "checker_role"
+    LEAD_SCOPE = "lead_scope"
+    ENGINE = "engine"
+    PERMISSION = "permission"
+    MAKER_IS_NOT_CHECKER = "maker_is_not_checker"
+    ONE_LEVEL_EACH = "one_level_each"
+    SKIP_ALLOWED = "skip_allowed"
+    NOT_RUNNING = "not_running"
+    HUMAN_WORK = "human_work"
+    AUTOMATIC = "automatic"
+    ASSIGNEE_MAY_DO_IT = "assignee_may_do_it"
+    COMMENT = "comment"
+    CHECKLIST = "checklist"
+    EVIDENCE = "evidence"
+    CONTENT_UNCHANGED = "content_unchanged"
+
+
+CLOSED = frozenset({ProcessState.DONE, ProcessState.SKIPPED, ProcessState.CANCELLED})
+OPEN = frozenset(ProcessState) - CLOSED
+RESTING = frozenset({ProcessState.BLOCKED, ProcessState.PLANNED})  # nobody can work on it yet
+
+_S = ProcessState
+_WORKABLE = frozenset({_S.READY, _S.ASSIGNED, _S.IN_PROGRESS})
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """`to` None: where it leads depends on the process, see `decisions.after`."""
+
+    name: Name
+    label: str
+    sources: frozenset[ProcessState]
+    to: ProcessState | None
+    who: Who
+    guards: tuple[Guard, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    content: bool = False  # what was prepared is read, checked and hashed
+
+
+_TABLE = (
+    Transition(Name.RELEASE, "Release", RESTING, None, Who.ENGINE),
+    Transition(Name.CLAIM, "Take", frozenset({_S.READY}), _S.ASSIGNED, Who.OWNER, (Guard.HUMAN_WORK,)),
+    Transition(
+        Name.ASSIGN, "Assign", _WORKABLE, None, Who.LEAD, (Guard.HUMAN_WORK, Guard.ASSIGNEE_MAY_DO_IT), (Input.ASSIGNEE,)
+    ),
+    Transition(
+        Name.START, "Start", frozenset({_S.READY, _S.ASSIGNED}), _S.IN_PROGRESS, Who.OWNER, (Guard.HUMAN_WORK,)
+    ),
+    # To in_review where it has approval levels, else to done.
+    Transition(Name.SUBMIT, "Submit", _WORKABLE, None, Who.OWNER, (Guard.HUMAN_WORK,), content=True),
+    # To the next level, after the last one to done.
+    Transition(
+        Name.APPROVE, "Approve", frozenset({_S.IN_REVIEW}), None, Who.CHECKER,
+        (Guard.MAKER_IS_NOT_CHECKER, Guard.ONE_LEVEL_EACH), content=True,
+    ),
+    # Back to whoever submitted it, one round later.
+    Transition(
+        Name.REJECT, "Reject", frozenset({_S.IN_REVIEW}), _S.IN_PROGRESS, Who.CHECKER, (Guard.MAKER_IS_NOT_CHECKER,),
+        (Input.REASON,),
+    ),
+    Transition(
+        Name.HOLD, "Hold", _WORKABLE | RESTING | {_S.IN_REVIEW, _S.FAILED}, _S.ON_HOLD, Who.LEAD, (Guard.NOT_RUNNING,),
+        (Input.REASON, Input.REVIEW_BY),
+    ),
+    # To the state before the hold, or on from there where its predecessors have closed meanwhile.
+    Transition(Name.RESUME, "Resume", frozenset({_S.ON_HOLD}), None, Who.LEAD),
+    Transition(
+        Name.SKIP, "Skip", OPEN, _S.SKIPPED, Who.LEAD, (Guard.SKIP_ALLOWED, Guard.NOT_RUNNING), (Input.REASON,)
+    ),
+    Transition(Name.CANCEL, "Cancel", OPEN, _S.CANCELLED, Who.LEAD, (), (Input.REASON,)),
+    Transition(Name.RETRY, "Retry", frozenset({_S.FAILED}), _S.READY, Who.LEAD, (Guard.AUTOMATIC,)),
+    # From in_progress as well: the worker of the attempt before was lost.
+    Transition(
+        Name.BEGIN, "Begin", frozenset({_S.READY, _S.FAILED, _S.IN_PROGRESS}), _S.IN_PROGRESS, Who.ENGINE,
+        (Guard.AUTOMATIC,),
+    ),
+    Transition(Name.FINISH, "Finish", frozenset({_S.IN_PROGRESS}), _S.DONE, Who.ENGINE, (Guard.AUTOMATIC,)),
+    Transition(
+        Name.FAIL, "Fail", frozenset({_S.READY, _S.IN_PROGRESS}), _S.FAILED, Who.ENGINE, (Guard.AUTOMATIC,),
+        (Input.REASON,),
+    ),
+)  # fmt: skip
+
+TRANSITIONS: Mapping[Name, Transition] = MappingProxyType({transition.name: transition for transition in _TABLE})
+BY_PEOPLE: tuple[Transition, ...] = tuple(t for t in _TABLE if t.who is not Who.ENGINE)

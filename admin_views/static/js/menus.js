@@ -1,4 +1,12 @@
 // Menus are <details>: they open without script. This closes them by Escape, by a click outside, and when another one opens.
+// A menu that would leave the window at one side hangs from the other one.
+function keepInside(pop) {
+  if (!pop) return;
+  const box = pop.getBoundingClientRect();
+  if (box.right > document.documentElement.clientWidth) pop.classList.add("right");
+  else if (box.left < 0) pop.classList.remove("right");
+}
+
 const openMenus = () => document.querySelectorAll("details.s-menu[open]");
 
 document.addEventListener("click", (event) => {
@@ -13,5 +21,6 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("toggle", (event) => {
   if (!(event.target instanceof HTMLDetailsElement) || !event.target.matches(".s-menu") || !event.target.open) return;
+  keepInside(event.target.querySelector(":scope > .s-pop"));
   for (const menu of openMenus()) if (menu !== event.target && !menu.contains(event.target)) menu.open = false;
 }, true);

@@ -1,0 +1,1 @@
+"""Who may do what on which records and fields: the policy, decisions, row scope, grants, and explanations of them."""

@@ -1175,6 +1175,7 @@ def upgrade() -> None:
             "arguments", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Arguments"
         ),
         sa.Column("attempt", sa.BigInteger(), nullable=False, comment="Attempt"),
+        sa.Column("failures", sa.BigInteger(), nullable=False, comment="Failures"),
         sa.Column("max_attempts", sa.BigInteger(), nullable=False, comment="Max attempts"),
         sa.Column("backoff_seconds", sa.BigInteger(), nullable=False, comment="Backoff seconds"),
         sa.Column("worker", sa.Text(), nullable=True, comment="Worker"),

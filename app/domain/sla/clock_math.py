@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from app.domain.sla.calendars import Calendar
-from app.domain.sla.errors import ClockRefused
-from app.domain.sla.wall_time import as_utc
+from app.domain.calendars.calendars import Calendar
+from app.domain.calendars.errors import ClockRefused
+from app.domain.calendars.wall_time import as_utc
 
 ZERO = timedelta(0)
 

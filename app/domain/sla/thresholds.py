@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from app.domain.sla.calendars import Calendar
+from app.domain.calendars.calendars import Calendar
+from app.domain.calendars.errors import InvalidThreshold
 from app.domain.sla.clock_math import ZERO, ClockState, ClockStatus, Measure, consumed_at, segment_start
-from app.domain.sla.errors import InvalidThreshold
 
 MAX_PERCENT = 1000
 

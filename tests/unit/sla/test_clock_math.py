@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.sla.calendars import Calendar
+from app.domain.calendars.calendars import Calendar
+from app.domain.calendars.errors import ClockRefused, NaiveInstant
 from app.domain.sla.clock_math import (
     ClockState,
     ClockStatus,
@@ -26,8 +27,7 @@ from app.domain.sla.clock_math import (
     start_deadline,
     stop,
 )
-from app.domain.sla.errors import ClockRefused, NaiveInstant
-from tests.unit.sla.samples import calendars, durations, hours, instants, office, utc
+from tests.unit.calendars.samples import calendars, durations, hours, instants, office, utc
 
 TARGET = office()
 MORNING = utc("2024-06-03 06:00")  # Monday 08:00 in Berlin, when the office opens

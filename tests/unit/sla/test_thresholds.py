@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.sla.calendars import Calendar
+from app.domain.calendars.calendars import Calendar
+from app.domain.calendars.errors import ClockRefused, InvalidThreshold
 from app.domain.sla.clock_math import pause, resume, start, start_deadline, stop
-from app.domain.sla.errors import ClockRefused, InvalidThreshold
 from app.domain.sla.thresholds import BREACH, Firing, Threshold, crossed, fires_at, next_fire_at
-from tests.unit.sla.samples import calendars, durations, hours, instants, office, utc
+from tests.unit.calendars.samples import calendars, durations, hours, instants, office, utc
 
 TARGET = office()
 MORNING = utc("2024-06-03 06:00")  # Monday 08:00 in Berlin, when the office opens

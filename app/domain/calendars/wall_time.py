@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
-from app.domain.sla.errors import NaiveInstant, UnknownZone
+from app.domain.calendars.errors import NaiveInstant, UnknownZone
 
 _SECOND = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)

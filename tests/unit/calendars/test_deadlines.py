@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.sla.deadlines import Anchor, DeadlineFormula, parse_deadline
-from app.domain.sla.errors import InvalidDeadline
-from tests.unit.sla.samples import ZONES, office, utc
+from app.domain.calendars.deadlines import Anchor, DeadlineFormula, parse_deadline
+from app.domain.calendars.errors import InvalidDeadline
+from tests.unit.calendars.samples import ZONES, office, utc
 
 TARGET = office()
 LONDON = office("LONDON", "Europe/London")

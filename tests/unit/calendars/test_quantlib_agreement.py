@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import QuantLib as ql  # noqa: N813 - the abbreviation of its own documentation
 
-from app.domain.sla.calendars import FULL_DAY, Calendar, Roll, WorkingCalendar, intersection, union
-from app.domain.sla.holiday_import import holidays_for
+from app.domain.calendars.calendars import FULL_DAY, Calendar, Roll, WorkingCalendar, intersection, union
+from app.domain.calendars.holiday_import import holidays_for
 
 FIRST, LAST = date(2000, 1, 1), date(2029, 12, 31)
 EVERY_DAY = [FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)]

@@ -15,7 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from app.domain.sla.calendar_index import (
+from app.domain.calendars.calendar_index import (
     DAY_MICROS,
     MICROSECOND,
     OpenTime,
@@ -29,8 +29,8 @@ from app.domain.sla.calendar_index import (
     unite_periods,
     year_bounds,
 )
-from app.domain.sla.errors import InvalidCalendar, OutsideCalendarRange
-from app.domain.sla.wall_time import Occurrence, as_utc, steady_offsets, wall_to_utc, zone_info
+from app.domain.calendars.errors import InvalidCalendar, OutsideCalendarRange
+from app.domain.calendars.wall_time import Occurrence, as_utc, steady_offsets, wall_to_utc, zone_info
 
 MIDNIGHT = time(0, 0)
 WEEKDAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import pytest
 
-from app.domain.sla.errors import NaiveInstant, UnknownZone
-from app.domain.sla.wall_time import Occurrence, as_utc, wall_to_utc, zone_info
-from tests.unit.sla.samples import ZONES, utc
+from app.domain.calendars.errors import NaiveInstant, UnknownZone
+from app.domain.calendars.wall_time import Occurrence, as_utc, wall_to_utc, zone_info
+from tests.unit.calendars.samples import ZONES, utc
 
 FIRST, SECOND = Occurrence.FIRST, Occurrence.SECOND
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.sla.calendar_index import unite_periods, year_bounds
-from app.domain.sla.calendars import FULL_DAY, Calendar, Roll, Window, WorkingCalendar
-from app.domain.sla.wall_time import zone_info
-from tests.unit.sla.samples import calendars, durations, instants, utc
+from app.domain.calendars.calendar_index import unite_periods, year_bounds
+from app.domain.calendars.calendars import FULL_DAY, Calendar, Roll, Window, WorkingCalendar
+from app.domain.calendars.wall_time import zone_info
+from tests.unit.calendars.samples import calendars, durations, instants, utc
 
 ZERO = timedelta(0)
 MINUTE = timedelta(minutes=1)

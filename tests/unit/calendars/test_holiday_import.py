@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from app.domain.sla.errors import HolidaysUnavailable
-from app.domain.sla.holiday_import import HolidaySource, holidays_for
+from app.domain.calendars.errors import HolidaysUnavailable
+from app.domain.calendars.holiday_import import HolidaySource, holidays_for
 
 
 def test_target_has_six_closing_days_with_names_in_order() -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from typing import NamedTuple, Protocol, TypeAlias
 
-from app.domain.sla.errors import OutsideCalendarRange
+from app.domain.calendars.errors import OutsideCalendarRange
 
 FIRST_YEAR = 1900
 LAST_YEAR = 2200

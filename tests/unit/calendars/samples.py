@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from hypothesis import strategies as st
 
-from app.domain.sla.calendars import Calendar, Window, WorkingCalendar, intersection, union
-from app.domain.sla.holiday_import import holidays_for
+from app.domain.calendars.calendars import Calendar, Window, WorkingCalendar, intersection, union
+from app.domain.calendars.holiday_import import holidays_for
 
 MONDAY_TO_FRIDAY = range(5)
 OFFICE = (Window(time(8), time(12)), Window(time(13), time(18)))

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import holidays
 
-from app.domain.sla.errors import HolidaysUnavailable
+from app.domain.calendars.errors import HolidaysUnavailable
 
 
 class HolidaySource(StrEnum):

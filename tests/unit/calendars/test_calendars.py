@@ -5,9 +5,17 @@ from datetime import date, datetime, time, timedelta
 
 import pytest
 
-from app.domain.sla.calendars import FULL_DAY, CombinedCalendar, Roll, Window, WorkingCalendar, intersection, union
-from app.domain.sla.errors import InvalidCalendar, NaiveInstant, OutsideCalendarRange, UnknownZone
-from tests.unit.sla.samples import MONDAY_TO_FRIDAY, hours, office, utc
+from app.domain.calendars.calendars import (
+    FULL_DAY,
+    CombinedCalendar,
+    Roll,
+    Window,
+    WorkingCalendar,
+    intersection,
+    union,
+)
+from app.domain.calendars.errors import InvalidCalendar, NaiveInstant, OutsideCalendarRange, UnknownZone
+from tests.unit.calendars.samples import MONDAY_TO_FRIDAY, hours, office, utc
 
 TARGET = office()
 GOOD_FRIDAY, EASTER_MONDAY = date(2024, 3, 29), date(2024, 4, 1)

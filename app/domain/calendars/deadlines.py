@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 
-from app.domain.sla.calendars import Calendar
-from app.domain.sla.errors import InvalidDeadline, UnknownZone
-from app.domain.sla.wall_time import Occurrence, wall_to_utc, zone_info
+from app.domain.calendars.calendars import Calendar
+from app.domain.calendars.errors import InvalidDeadline, UnknownZone
+from app.domain.calendars.wall_time import Occurrence, wall_to_utc, zone_info
 
 EXAMPLE = "BD+0 18:00 Europe/Berlin"
 MAX_LENGTH = 100

@@ -1,0 +1,1 @@
+"""Working calendars and deadline formulas: pure rules about days, hours and zones."""

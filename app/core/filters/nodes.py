@@ -17,20 +17,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
+from app.core.errors import FieldProblem, InvalidRequest
 from models.schema import FieldDef
 
 
-class FilterError(ValueError):
+class FilterError(InvalidRequest, ValueError):
     """A filter cannot be used; the message says what to change, `path` says where it stands in the filter."""
 
-    code: ClassVar[str] = "filter_invalid"
-    status: ClassVar[int] = 422
+    code = "filter_invalid"
+    title = "The filter is not valid"
 
     def __init__(self, message: str, path: str = "") -> None:
-        super().__init__(f"{path}: {message}" if path else message)
+        super().__init__(f"{path}: {message}" if path else message, problems=[FieldProblem(path, message)])
         self.message = message
         self.path = path
 

@@ -5,12 +5,14 @@ A record is in scope when one of the grants that allow the action covers it: its
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, FromClause, Select, and_, false, literal, or_, select, true
 
-from app.core.actor import Grant
+from app.core.actor import Actor, Grant
 from app.core.errors import NotFound
 from app.core.filters import Variables, parse, to_sql
 from app.core.uow import UnitOfWork
@@ -26,6 +28,35 @@ Condition = ColumnElement[bool]
 _Leaf = Callable[[EntityDef, FromClause, str], Condition]
 
 NODE = "hierarchy_node"
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Whose scope is asked for, under which policy and metadata, and when."""
+
+    actor: Actor
+    policy: AccessPolicy
+    registry: Registry
+    now: datetime
+    business_date: date
+
+    @property
+    def variables(self) -> Variables:
+        """What $me, $now and the rest stand for."""
+        nodes = frozenset(grant.node_id for grant in self.actor.grants if grant.node_id is not None)
+        return Variables(
+            now=self.now,
+            today=self.now.date(),
+            business_date=self.business_date,
+            me=self.actor.id,
+            my_roles=self.actor.roles,
+            my_nodes=nodes,
+        )
+
+
+def viewer_of(uow: UnitOfWork, actor: Actor | None = None) -> Viewer:
+    """The unit of work's actor, or another one in its place."""
+    return Viewer(actor or uow.actor, uow.resources.policy, uow.registry, uow.now, uow.business_date)
 
 
 def scope(
@@ -47,7 +78,7 @@ def scope_condition(uow: UnitOfWork, action: str, entity: str, table: FromClause
     definition = uow.registry.entities.get(entity)
     if definition is None:  # a system table has no nodes: whoever may read it may read all of it
         return None
-    return condition_of(uow, action, definition, decision, uow.table(entity) if table is None else table)
+    return condition_of(viewer_of(uow), action, definition, decision, uow.table(entity) if table is None else table)
 
 
 async def record_in_scope(uow: UnitOfWork, action: str, entity: str, record_id: UUID) -> bool:
@@ -70,12 +101,12 @@ async def require_in_scope(uow: UnitOfWork, action: str, entity: str, record_id:
     definition = uow.registry.entity(entity)
     if decision is None and readable is None:
         raise refusal(policy, uow.registry, uow.actor, action, entity)
-    table = uow.table(entity)
+    table, viewer = uow.table(entity), viewer_of(uow)
 
     def condition(decided: Decision | None, what: str) -> Condition:
         if decided is None:
             return false()
-        found = condition_of(uow, what, definition, decided, table)
+        found = condition_of(viewer, what, definition, decided, table)
         return true() if found is None else found
 
     allowed = condition(decision, action)
@@ -92,38 +123,37 @@ async def require_in_scope(uow: UnitOfWork, action: str, entity: str, record_id:
 
 
 def condition_of(
-    uow: UnitOfWork, action: str, definition: EntityDef, decision: Decision, table: FromClause
+    viewer: Viewer, action: str, definition: EntityDef, decision: Decision, table: FromClause
 ) -> Condition | None:
     """The condition under which a row of `table` is covered by the decision; None when each row is."""
-    owner = uow.registry.parents.get(definition.name)
+    owner = viewer.registry.parents.get(definition.name)
     if owner is not None:
-        above = uow.table(owner[0].name).alias()
-        _, action = governing(uow.resources.policy, definition.name, action)
-        inherited = condition_of(uow, action, owner[0], decision, above)
+        above = viewer.registry.table(owner[0].name).alias()
+        _, action = governing(viewer.policy, definition.name, action)
+        inherited = condition_of(viewer, action, owner[0], decision, above)
         if inherited is None:
             return None
         return select(literal(1)).select_from(above).where(above.c.id == table.c.parent_id, inherited).exists()
     parts: list[Condition] = [table.c.deleted_at.is_(None)] if definition.soft_delete else []
-    granted = None if decision.is_system else _covered(uow, action, definition, decision.grants, table)
+    granted = None if decision.is_system else _covered(viewer, action, definition, decision.grants, table)
     if granted is not None:
         parts.append(granted)
     return and_(*parts) if parts else None
 
 
 def _covered(
-    uow: UnitOfWork, action: str, definition: EntityDef, grants: Sequence[Grant], table: FromClause
+    viewer: Viewer, action: str, definition: EntityDef, grants: Sequence[Grant], table: FromClause
 ) -> Condition | None:
     """OR over the grants. Grants that differ in nothing but their node share one look at the hierarchy."""
-    policy: AccessPolicy = uow.resources.policy
     ways: dict[tuple[str | None, tuple[RowCondition, ...]], list[Grant]] = {}
     for grant in grants:
-        anywhere = definition.application_field is None or is_wide(policy, grant)
-        rows = policy.row_conditions(grant.role, grant.application, definition.name, action)
+        anywhere = definition.application_field is None or is_wide(viewer.policy, grant)
+        rows = viewer.policy.row_conditions(grant.role, grant.application, definition.name, action)
         ways.setdefault((None if anywhere else grant.application, rows), []).append(grant)
     alternatives: list[Condition] = []
     for (application, rows), alike in ways.items():
-        place = _place(uow.registry, action, definition, application, grants=alike, table=table)
-        limits = [_rows_condition(uow, definition, row, table) for row in rows if row.condition]
+        place = _place(viewer.registry, action, definition, application, grants=alike, table=table)
+        limits = [_rows_condition(viewer, definition, row, table) for row in rows if row.condition]
         parts = [*([] if place is None else [place]), *limits]
         if not parts:
             return None
@@ -131,21 +161,9 @@ def _covered(
     return or_(*alternatives)
 
 
-def _rows_condition(uow: UnitOfWork, definition: EntityDef, row: RowCondition, table: FromClause) -> Condition:
-    return to_sql(parse(row.condition, definition, uow.registry), uow.registry, variables_of(uow), table=table)
-
-
-def variables_of(uow: UnitOfWork) -> Variables:
-    """What $me, $now and the rest stand for in this unit of work."""
-    grants = uow.actor.grants
-    return Variables(
-        now=uow.now,
-        today=uow.now.date(),
-        business_date=uow.business_date,
-        me=uow.actor.id,
-        my_roles=uow.actor.roles,
-        my_nodes=frozenset(grant.node_id for grant in grants if grant.node_id is not None),
-    )
+def _rows_condition(viewer: Viewer, definition: EntityDef, row: RowCondition, table: FromClause) -> Condition:
+    node = parse(row.condition, definition, viewer.registry)
+    return to_sql(node, viewer.registry, viewer.variables, table=table)
 
 
 def _place(

@@ -1,0 +1,1 @@
+"""The HTTP interface: JSON over the domain services, errors as problem+json."""

@@ -15,6 +15,7 @@ from app.core.embedded import EmbeddedServers, start_embedded
 from app.core.migrations import upgrade_async
 from app.core.settings import Settings
 from models.registry import Registry, product_registry
+from tests.factories import World
 
 TEMPLATE = "steps_template"
 
@@ -84,3 +85,9 @@ async def runtime(
     built = await build(settings, registry=registry)
     yield built
     await built.aclose()
+
+
+@pytest.fixture
+async def world(runtime: Runtime) -> World:
+    """A small bank on the test's own database; see `tests.factories.World`."""
+    return await World(runtime).build()

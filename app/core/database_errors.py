@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from app.core.errors import Conflict, InvalidRequest, StaleVersion, StepsError, Unavailable
 from models.registry import Registry
 
-_KEY = re.compile(r'table "(?P<table>\w+)"\.?$')
+_LAST_TABLE = re.compile(r'table "(?P<table>\w+)"\.?$')
 
 
 def translate(error: DBAPIError, registry: Registry) -> StepsError | None:
@@ -21,8 +21,8 @@ def translate(error: DBAPIError, registry: Registry) -> StepsError | None:
         case "23514":
             message = registry.constraint_messages.get(constraint or "")
             return Conflict(message) if message else None
-        case "23503":
-            return _foreign_key(cause, registry)
+        case "23503" | "23001":
+            return _foreign_key(cause, registry, in_use=state == "23001")
         case "22P05" | "22021":
             return InvalidRequest("The text contains a character that cannot be stored; remove it.")
         case "22003" | "22008":
@@ -38,11 +38,11 @@ def translate(error: DBAPIError, registry: Registry) -> StepsError | None:
     return None
 
 
-def _foreign_key(cause: object, registry: Registry) -> StepsError:
+def _foreign_key(cause: object, registry: Registry, *, in_use: bool) -> StepsError:
     detail = str(getattr(cause, "detail", "") or "")
-    match = _KEY.search(detail)
+    match = _LAST_TABLE.search(detail)
     entity = registry.by_table.get(match["table"]) if match else None
-    if "still referenced" in detail:
+    if in_use or "referenced from" in detail:
         label = entity.label_plural.lower() if entity else "other records"
         return Conflict(f"It is still used by {label}; change or delete those first.")
     label = entity.label.lower() if entity else "record"

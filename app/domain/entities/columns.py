@@ -96,14 +96,15 @@ def expanded(uow: UnitOfWork, field: FieldDef, table: Any) -> Label[Any]:
     condition = scope_condition(uow, "read", target.name, inner)
     fields = [f for f in readable_fields(uow.resources.policy, uow.actor, target) if f.type is not FieldType.SECRET]
     columns = selected_columns(uow, target, fields, inner)
-    row = select(*columns, title_expression(uow, target, inner).label(TITLE_PREFIX))
-    row = row.where(inner.c.id == table.c[field.column])
+    named: list[Any] = [_key(TITLE_PREFIX), title_expression(uow, target, inner)]
+    for column in columns:
+        named += [_key(column.name), column]
+    statement = select(func.jsonb_build_object(*named)).where(inner.c.id == table.c[field.column])
     if condition is not None:
-        row = row.where(condition)
-    sub = row.subquery()
-    return (
-        select(func.to_jsonb(literal_column(sub.name)))
-        .select_from(sub)
-        .scalar_subquery()
-        .label(f"{EXPAND_PREFIX}{field.name}")
-    )
+        statement = statement.where(condition)
+    return statement.scalar_subquery().label(f"{EXPAND_PREFIX}{field.name}")
+
+
+def _key(name: str) -> ColumnElement[Any]:
+    """A JSON key as a literal: a bound parameter would have no type there. Names are identifiers of ours."""
+    return literal_column(f"'{name}'")

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import yaml
 
+from app.domain.calendars.deadlines import parse_deadline
 from app.domain.finance.pnl import Measure, PositionKey, Trade, compute_pnl, positions_after, rate_with_spread
 from app.domain.finance.rate_checks import RateLimits
 from app.domain.finance.rate_file import open_rate_file
 from app.domain.finance.thresholds import thresholds_of
-from app.domain.sla.deadlines import parse_deadline
 from tests.unit.finance.exact import eighteen_places
 
 DEMO = Path(__file__).parents[3] / "demo"

@@ -84,7 +84,7 @@ class Listener:
                 await self._attend(connection)
             except CONNECTION_ERRORS as error:
                 if not missed:
-                    log.warning("not listening to the database: %s; trying again until it answers", error or "no answer")
+                    log.warning("not listening to the database, trying again: %s", error or "no answer")
                 missed = True
             finally:
                 self._ready.clear()

@@ -27,7 +27,7 @@ class ActionRefused(StepsError):
     title = "The action cannot be done like this"
 
 
-class Postponed(Exception):  # noqa: N818 - not an error: the delivery comes back later
+class Postponed(Exception):
     """A job cannot run yet; deliver it again at `until` (real time)."""
 
     def __init__(self, until: datetime) -> None:

@@ -140,8 +140,8 @@ async def claim_for_relay(
 
 async def claim(uow: UnitOfWork, *, outbox_id: UUID, lease: timedelta) -> OutboxClaim | None:
     """Take the row for `lease`; None where it is done, failed, held by another worker or not due yet."""
-    row = (await uow.execute(_CLAIM, {"id": outbox_id, "lease": lease.total_seconds()})).one_or_none()
-    return None if row is None else OutboxClaim(*row)
+    row = (await uow.execute(_CLAIM, {"id": outbox_id, "lease": lease.total_seconds()})).mappings().one_or_none()
+    return None if row is None else OutboxClaim(**row)
 
 
 async def keep(uow: UnitOfWork, *, claims: Sequence[OutboxClaim], lease: timedelta) -> frozenset[UUID]:

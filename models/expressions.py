@@ -7,11 +7,11 @@ The grammar is Python's expression syntax cut down to names, numbers, strings, `
 import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
 from typing import Any
 
-EXACT = Context(prec=50, rounding=ROUND_HALF_EVEN)
+EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 # Division of exact amounts has to stop somewhere: both sides keep eighteen decimals, as the amount columns do.
 QUOTIENT_SCALE = Decimal(1).scaleb(-18)
@@ -23,7 +23,11 @@ class ExpressionError(ValueError):
 
 def _round(value: Decimal, digits: Decimal = Decimal(0)) -> Decimal:
     # PostgreSQL's round(numeric, n) rounds half away from zero.
-    return value.quantize(Decimal(1).scaleb(-int(digits)), rounding="ROUND_HALF_UP", context=EXACT)
+    return value.quantize(Decimal(1).scaleb(-int(digits)), rounding=ROUND_HALF_UP, context=EXACT)
+
+
+def _quotient(a: Decimal, b: Decimal) -> Decimal:
+    return EXACT.divide(a, b).quantize(QUOTIENT_SCALE, rounding=ROUND_HALF_UP, context=EXACT)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ _BINARY: Mapping[type[ast.AST], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Add: ("+", lambda a, b: EXACT.add(a, b) if isinstance(a, Decimal) else a + b),
     ast.Sub: ("-", lambda a, b: EXACT.subtract(a, b) if isinstance(a, Decimal) else a - b),
     ast.Mult: ("*", EXACT.multiply),
-    ast.Div: ("/", lambda a, b: EXACT.divide(a, b).quantize(QUOTIENT_SCALE, context=EXACT)),
+    ast.Div: ("/", lambda a, b: _quotient(a, b)),
 }
 _COMPARE: Mapping[type[ast.AST], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.Eq: ("=", lambda a, b: a == b),
@@ -159,7 +163,8 @@ def _sql(node: ast.expr, columns: Mapping[str, str]) -> str:
         case ast.BinOp(left=left, op=op, right=right):
             a, b = _sql(left, columns), _sql(right, columns)
             if isinstance(op, ast.Div):
-                return f"round({a}::numeric / nullif({b}, 0), 18)"
+                # PostgreSQL keeps as many decimals in a quotient as its operands have, or about sixteen digits.
+                return f"round({a}::numeric(200, 40) / nullif({b}, 0), 18)"
             if isinstance(op, ast.Add) and any(
                 isinstance(p, ast.Constant) and isinstance(p.value, str) for p in (left, right)
             ):

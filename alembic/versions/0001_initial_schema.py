@@ -625,7 +625,7 @@ def upgrade() -> None:
         sa.Column(
             "value_eur",
             types.Amount(38, 18),
-            sa.Computed('round("quantity"::numeric / nullif("rate", 0), 18)', persisted=True),
+            sa.Computed('round("quantity"::numeric(200, 40) / nullif("rate", 0), 18)', persisted=True),
             nullable=True,
         ),
         sa.CheckConstraint(

@@ -38,7 +38,7 @@ class Codec:
         column = field.column
         return lambda row: row.get(column)
 
-    def record(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def record(self, row: Mapping[Any, Any]) -> dict[str, Any]:
         """The record of a row, all fields (lines apart) and the standard columns."""
         record = {name: row.get(name) for name in STANDARD}
         for extra in ("parent_id", "position", "deleted_at"):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Label, ScalarSelect, String, Table, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Label, ScalarSelect, String, cast, func, literal_column, select
 
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import decide
@@ -17,7 +17,7 @@ TITLE_PREFIX = "title__"
 EXPAND_PREFIX = "expand__"
 
 
-def selected_columns(uow: UnitOfWork, entity: EntityDef, fields: Iterable[FieldDef], table: Table) -> list[Any]:
+def selected_columns(uow: UnitOfWork, entity: EntityDef, fields: Iterable[FieldDef], table: Any) -> list[Any]:
     """The columns of the given fields and the standard ones; never those of the `internal` group."""
     names = {"id", "row_version", "created_at", "created_by", "updated_at", "updated_by", "parent_id", "position"}
     result: list[Any] = [column for column in table.c if column.name in names]

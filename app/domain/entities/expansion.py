@@ -1,12 +1,12 @@
 """References expanded into the records they point at, as far as the actor may see those."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table
+from sqlalchemy import Date, Table, Time, Uuid
 
 from app.core.errors import InvalidRequest
 from app.core.uow import UnitOfWork
@@ -14,6 +14,7 @@ from app.domain.access.fields import readable_fields
 from app.domain.entities.codec import codec_of
 from app.domain.entities.columns import EXPAND_PREFIX, TITLE_PREFIX
 from models.schema import EntityDef, FieldDef
+from models.types import Amount, UtcDateTime
 
 
 def expandable(entity: EntityDef, name: str) -> FieldDef:
@@ -26,7 +27,7 @@ def expandable(entity: EntityDef, name: str) -> FieldDef:
 
 
 def attach_expanded(
-    uow: UnitOfWork, entity: EntityDef, expand: Sequence[str], record: dict[str, Any], row: Mapping[str, Any]
+    uow: UnitOfWork, entity: EntityDef, expand: Sequence[str], record: dict[str, Any], row: Mapping[Any, Any]
 ) -> None:
     """Put each expanded record, as JSON, into the record that refers to it."""
     for name in expand:
@@ -44,18 +45,19 @@ def attach_expanded(
 
 def _typed(table: Table, value: Mapping[str, Any]) -> dict[str, Any]:
     """A row that came as JSON, with its columns in their Python types again."""
-    result: dict[str, Any] = {}
-    for name, item in value.items():
-        column = table.c.get(name)
-        python = None if column is None or item is None else getattr(column.type, "python_type", None)
-        if item is None or python is None:
-            result[name] = item
-        elif python is datetime:
-            result[name] = datetime.fromisoformat(item)
-        elif python in (UUID, Decimal):
-            result[name] = python(str(item))
-        elif hasattr(python, "fromisoformat") and isinstance(item, str):
-            result[name] = python.fromisoformat(item)
-        else:
-            result[name] = item
+    result = dict(value)
+    for column in table.c:
+        item = result.get(column.name)
+        if item is not None:
+            read = next((read for type_, read in _READERS if isinstance(column.type, type_)), None)
+            result[column.name] = item if read is None else read(str(item))
     return result
+
+
+_READERS: tuple[tuple[type[Any], Callable[[str], Any]], ...] = (
+    (UtcDateTime, datetime.fromisoformat),
+    (Uuid, UUID),
+    (Amount, Decimal),
+    (Date, date.fromisoformat),
+    (Time, time.fromisoformat),
+)

@@ -125,7 +125,7 @@ def _json(codec: Codec, record: Mapping[str, Any], shown: Sequence[FieldDef], ex
     return item
 
 
-def _titles(row: Mapping[str, Any]) -> dict[str, str | None]:
+def _titles(row: Mapping[Any, Any]) -> dict[str, str | None]:
     return {name[len(TITLE_PREFIX) :]: value for name, value in row.items() if name.startswith(TITLE_PREFIX)}
 
 
@@ -168,7 +168,7 @@ def search_condition(uow: UnitOfWork, entity: EntityDef, text: str, table: Any) 
     """Every word occurs in one of the entity's search fields (or its title)."""
     if "\x00" in text:
         raise InvalidRequest("The search contains a character that cannot be searched for; remove it.")
-    columns = [
+    columns: list[ColumnElement[Any]] = [
         cast(table.c[entity.field(name).column], String) for name in entity.search_fields if entity.has_field(name)
     ] or [title_expression(uow, entity, table)]
     return and_(*(or_(*(c.icontains(word, autoescape=True) for c in columns)) for word in text.split()[:10]))

@@ -51,7 +51,7 @@ def _missing(uow: UnitOfWork, field: FieldDef) -> str:
 
 
 def _exists(uow: UnitOfWork, field: FieldDef, value: Any) -> ColumnElement[bool] | None:
-    target_name, id_ = value if field.type is FieldType.POLYMORPHIC_REFERENCE else (field.target, value)
+    target_name, id_ = value if field.type is FieldType.POLYMORPHIC_REFERENCE else (str(field.target), value)
     if target_name not in uow.registry.entities:
         return None
     target = uow.registry.entity(target_name)

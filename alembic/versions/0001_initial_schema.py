@@ -216,15 +216,21 @@ def upgrade() -> None:
             comment="Weekly windows",
         ),
         sa.Column("notes", sa.Text(), nullable=True, comment="Notes"),
+        sa.Column("published_at", types.UtcDateTime(), nullable=True, comment="Published"),
+        sa.Column("published_by_id", sa.Uuid(), nullable=True, comment="Published by"),
         sa.CheckConstraint("state IN ('draft', 'published')", name=op.f("ck_calendar_version_state_choice")),
         sa.ForeignKeyConstraint(
             ["calendar_id"], ["calendar.id"], name=op.f("fk_calendar_version_calendar_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["published_by_id"], ["app_user.id"], name=op.f("fk_calendar_version_published_by_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_calendar_version")),
         sa.UniqueConstraint("calendar_id", "number", name="uq_calendar_version_number"),
         comment="Calendar version",
     )
     op.create_index(op.f("ix_calendar_version_calendar_id"), "calendar_version", ["calendar_id"], unique=False)
+    op.create_index(op.f("ix_calendar_version_published_by_id"), "calendar_version", ["published_by_id"], unique=False)
     op.create_table(
         "hierarchy_node",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -289,6 +295,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("user_id", "dedup_key", name="uq_notification_once"),
         comment="Notification",
     )
+    op.create_index("ix_notification_latest", "notification", ["user_id", "at"], unique=False)
     op.create_index(op.f("ix_notification_record_id"), "notification", ["record_id"], unique=False)
     op.create_index(
         "ix_notification_unread",
@@ -331,6 +338,7 @@ def upgrade() -> None:
         sa.Column("label", sa.Text(), nullable=False, comment="Label"),
         sa.Column("measure", sa.Text(), nullable=False, comment="Measure"),
         sa.Column("target", sa.Interval(), nullable=True, comment="Target"),
+        sa.Column("pause_on_hold", sa.Boolean(), nullable=True, comment="Pause while on hold"),
         sa.Column("calendar_id", sa.Uuid(), nullable=True, comment="Calendar"),
         sa.Column("warn_minutes", sa.BigInteger(), nullable=True, comment="Warn minutes"),
         sa.Column("active", sa.Boolean(), nullable=False, comment="Active"),
@@ -565,6 +573,7 @@ def upgrade() -> None:
         sa.Column("consumed", sa.Interval(), nullable=True, comment="Consumed"),
         sa.Column("target", sa.Interval(), nullable=True, comment="Target"),
         sa.Column("warn_minutes", sa.BigInteger(), nullable=False, comment="Warn minutes"),
+        sa.Column("warn_at", types.UtcDateTime(), nullable=True, comment="Warn at"),
         sa.Column("due_at", types.UtcDateTime(), nullable=False, comment="Due"),
         sa.Column("next_fire_at", types.UtcDateTime(), nullable=True, comment="Next fire at"),
         sa.Column("next_threshold", sa.Text(), nullable=True, comment="Next threshold"),
@@ -573,6 +582,10 @@ def upgrade() -> None:
         sa.Column("breached_at", types.UtcDateTime(), nullable=True, comment="Breached"),
         sa.Column("stopped_at", types.UtcDateTime(), nullable=True, comment="Stopped"),
         sa.CheckConstraint("measure IN ('deadline', 'duration')", name=op.f("ck_sla_clock_measure_choice")),
+        sa.CheckConstraint(
+            "next_fire_at IS NULL OR (state = 'running' AND next_threshold IS NOT NULL)",
+            name=op.f("ck_sla_clock_fires_while_running"),
+        ),
         sa.CheckConstraint("next_threshold IN ('warning', 'breach')", name=op.f("ck_sla_clock_next_threshold_choice")),
         sa.CheckConstraint(
             "state IN ('running', 'paused', 'stopped', 'cancelled')", name=op.f("ck_sla_clock_state_choice")
@@ -601,7 +614,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sla_clock_node_id"), "sla_clock", ["node_id"], unique=False)
     op.create_index(op.f("ix_sla_clock_policy_id"), "sla_clock", ["policy_id"], unique=False)
     op.create_index(op.f("ix_sla_clock_record_id"), "sla_clock", ["record_id"], unique=False)
-    op.create_index("ix_sla_clock_record_pair", "sla_clock", ["record_entity", "record_id"], unique=False)
     op.create_table(
         "trade",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1678,7 +1690,6 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_trade_book_id"), table_name="trade")
     op.drop_index("ix_trade_book_date", table_name="trade")
     op.drop_table("trade")
-    op.drop_index("ix_sla_clock_record_pair", table_name="sla_clock")
     op.drop_index(op.f("ix_sla_clock_record_id"), table_name="sla_clock")
     op.drop_index(op.f("ix_sla_clock_policy_id"), table_name="sla_clock")
     op.drop_index(op.f("ix_sla_clock_node_id"), table_name="sla_clock")
@@ -1716,12 +1727,14 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_notification_user_id"), table_name="notification")
     op.drop_index("ix_notification_unread", table_name="notification", postgresql_where=sa.text("read_at IS NULL"))
     op.drop_index(op.f("ix_notification_record_id"), table_name="notification")
+    op.drop_index("ix_notification_latest", table_name="notification")
     op.drop_table("notification")
     op.drop_index("ix_hierarchy_node_path", table_name="hierarchy_node", postgresql_using="gist")
     op.drop_index(op.f("ix_hierarchy_node_parent_id"), table_name="hierarchy_node")
     op.drop_index(op.f("ix_hierarchy_node_hierarchy_id"), table_name="hierarchy_node")
     op.drop_index("ix_hierarchy_node_children", table_name="hierarchy_node")
     op.drop_table("hierarchy_node")
+    op.drop_index(op.f("ix_calendar_version_published_by_id"), table_name="calendar_version")
     op.drop_index(op.f("ix_calendar_version_calendar_id"), table_name="calendar_version")
     op.drop_table("calendar_version")
     op.drop_index(op.f("ix_access_token_user_id"), table_name="access_token")

@@ -1,0 +1,108 @@
+"""What a worker reports about an automatic process, and the release of those that waited for their earliest start."""
+
+from uuid import UUID
+
+from sqlalchemy import text
+
+from app.core.uow import UnitOfWork
+from app.domain.jobs.events import JobWasAborted
+from app.domain.workflow import work_queue
+from app.domain.workflow.decisions import MAX_REASON
+from app.domain.workflow.events import ProcessesReleased
+from app.domain.workflow.process_row import lock_process
+from app.domain.workflow.states import TRANSITIONS, Name
+from app.domain.workflow.transitions import TransitionResult, engine_transition
+from app.domain.workflow.writing import released_from
+
+BATCH = 1_000
+
+# The runs are locked first and in one order, like everywhere; one that is busy is left to the next round.
+LOCK_DUE_RUNS = text(
+    """
+SELECT r.id FROM workflow_run r
+WHERE r.state = 'active' AND r.id IN (
+    SELECT p.run_id FROM process_run p
+    WHERE p.state = 'planned' AND p.waiting_on = 0 AND p.earliest_start <= :now
+    ORDER BY p.earliest_start LIMIT :batch)
+ORDER BY r.id
+FOR NO KEY UPDATE SKIP LOCKED
+"""
+)
+RELEASE_DUE = text(
+    """
+WITH due AS (
+    UPDATE process_run SET
+        state = CASE WHEN kind = 'approval' THEN 'in_review' ELSE 'ready' END,
+        level = CASE WHEN kind = 'approval' THEN 1 ELSE level END,
+        submitted_at = CASE WHEN kind = 'approval' THEN :now ELSE submitted_at END,
+        ready_at = :now, row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
+    WHERE run_id = ANY (:runs) AND state = 'planned' AND waiting_on = 0 AND earliest_start <= :now
+    RETURNING id, run_id, process_id, code, kind, state, round, attempt, level
+), logged AS (
+    INSERT INTO process_transition (id, process_run_id, name, from_state, to_state, at, round, attempt, level,
+                                    created_at, created_by, updated_at, updated_by)
+    SELECT uuidv7(), id, 'release', 'planned', state, :now, round, attempt, level, :now, :actor_id, :now, :actor_id
+    FROM due
+)
+SELECT due.run_id, jsonb_agg(jsonb_build_object(
+           'id', due.id, 'code', due.code, 'kind', due.kind, 'state', due.state, 'action', d.action,
+           'parameters', d.parameters, 'max_attempts', d.max_attempts, 'backoff_seconds', d.backoff_seconds))::text
+FROM due JOIN process d ON d.id = due.process_id
+GROUP BY due.run_id ORDER BY due.run_id
+"""
+)
+
+
+async def begin_automatic(uow: UnitOfWork, process_run_id: UUID) -> None:
+    """Note that a worker is at it.
+
+    Raises:
+        TransitionRefused: the process does not want the job any more; it must not run.
+    """
+    row = await lock_process(uow, process_run_id)
+    await engine_transition(uow, row, Name.BEGIN)
+
+
+async def finish_automatic(
+    uow: UnitOfWork, process_run_id: UUID, output_fingerprint: str | None = None
+) -> TransitionResult:
+    """Close the process in the transaction that holds the job's effects.
+
+    Raises:
+        TransitionRefused: it was cancelled or skipped meanwhile; the effects must not stay.
+    """
+    row = await lock_process(uow, process_run_id)
+    return await engine_transition(uow, row, Name.FINISH, fingerprint=output_fingerprint)
+
+
+async def fail_automatic(uow: UnitOfWork, process_run_id: UUID, error: str) -> bool:
+    """Note that the job has used up its attempts; False when the process has been closed or held meanwhile."""
+    row = await lock_process(uow, process_run_id)
+    if row.state not in TRANSITIONS[Name.FAIL].sources:
+        return False
+    reason = error.strip()[:MAX_REASON] or "The job failed without a message."
+    await engine_transition(uow, row, Name.FAIL, reason=reason)
+    return True
+
+
+async def on_job_aborted(uow: UnitOfWork, event: JobWasAborted) -> None:
+    """The work of the process has been called off by hand: it has failed until somebody retries or skips it."""
+    if event.process_run_id is not None:
+        await fail_automatic(uow, event.process_run_id, event.reason)
+
+
+async def release_planned(uow: UnitOfWork) -> int:
+    """Release the processes whose earliest start has been reached; any number of workers may do this at once."""
+    runs = [row.id for row in await uow.execute(LOCK_DUE_RUNS, {"now": uow.now, "batch": BATCH})]
+    if not runs:
+        return 0
+    values = {"runs": runs, "now": uow.now, "actor_id": uow.actor.id}
+    count = 0
+    for row in (await uow.execute(RELEASE_DUE, values)).all():
+        run_id, released = row[0], released_from(row[1])
+        count += len(released)
+        uow.touch(f"run:{run_id}", *(f"process_run:{item.id}" for item in released))
+        ids = tuple(item.id for item in released)
+        uow.emit(ProcessesReleased(at=uow.now, run_id=run_id, process_run_ids=ids))
+        await work_queue.queue(uow, released)
+    return count

@@ -1,0 +1,168 @@
+"""What is handed in and signed: evidence, checklist, comment, figures. One statement reads it; the rest is pure."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+
+from app.core.audit import plain_value
+from app.core.uow import UnitOfWork
+from app.domain.workflow.process_row import ProcessRow
+from app.domain.workflow.states import Guard, ProcessKind
+
+# Higher features add to what is required and to what is signed; `app.bootstrap` puts their functions under these names.
+GUARDS_SERVICE = "process_guards"
+CONTENT_SERVICE = "process_content"
+
+READ_CONTENT = text(
+    """
+SELECT
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('code', e.code, 'label', e.label, 'mandatory', e.mandatory)
+                               ORDER BY e.position), '[]')
+     FROM process_evidence e WHERE e.parent_id = :process_id)::text,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'purpose', f.purpose, 'name', f.name,
+                                                  'version', f.version_number, 'sha256', f.sha256,
+                                                  'by', (SELECT jsonb_agg(DISTINCT v.created_by) FROM file_version v
+                                                         WHERE v.file_id = f.id)) ORDER BY f.id), '[]')
+     FROM file f
+     WHERE f.record_entity = 'process_run' AND f.record_id = :id AND f.deleted_at IS NULL
+       AND f.sha256 IS NOT NULL)::text,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('code', c.code, 'label', c.label, 'mandatory', c.mandatory,
+                                                  'done', coalesce(x.done, false), 'by', x.actor_id)
+                               ORDER BY c.position), '[]')
+     FROM process_checklist_item c LEFT JOIN checklist_answer x ON x.process_run_id = :id AND x.item = c.code
+     WHERE c.parent_id = :process_id)::text,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('code', q.code, 'state', q.state, 'hash', q.snapshot_hash)
+                               ORDER BY q.code), '[]')
+     FROM process_edge e JOIN process_run q ON q.id = e.predecessor_id WHERE e.successor_id = :id)::text
+"""
+)
+
+
+class EvidenceItem(TypedDict):
+    code: str
+    label: str
+    mandatory: bool
+
+
+class EvidenceFile(TypedDict):
+    id: str
+    purpose: str | None
+    name: str
+    version: int
+    sha256: str
+    by: list[str | None] | None
+
+
+class ChecklistItem(TypedDict):
+    code: str
+    label: str
+    mandatory: bool
+    done: bool
+    by: str | None
+
+
+class PredecessorResult(TypedDict):
+    code: str
+    state: str
+    hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What stands for a process run now. `figures` come from other features, such as the PnL that is approved."""
+
+    evidence: tuple[EvidenceItem, ...]
+    files: tuple[EvidenceFile, ...]
+    checklist: tuple[ChecklistItem, ...]
+    predecessors: tuple[PredecessorResult, ...]
+    figures: Mapping[str, Any]
+
+    @property
+    def contributors(self) -> frozenset[UUID]:
+        """Who has put evidence or answers into it."""
+        named = [item["by"] for item in self.checklist if item["done"]]
+        named += [by for file in self.files for by in file["by"] or ()]
+        return frozenset(UUID(by) for by in named if by)
+
+
+@dataclass(frozen=True, slots=True)
+class UnmetGuard:
+    """A requirement that is not met; `satisfy` says what to do about it."""
+
+    guard: str
+    label: str
+    satisfy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One line of the list that a page shows beside the action."""
+
+    guard: str
+    label: str
+    met: bool
+    satisfy: str
+
+
+ProcessGuard = Callable[[UnitOfWork, ProcessRow], Awaitable[Sequence[UnmetGuard]]]
+ProcessContent = Callable[[UnitOfWork, ProcessRow], Awaitable[Mapping[str, Any]]]
+
+
+async def read_content(uow: UnitOfWork, row: ProcessRow) -> Content:
+    """One statement, and those of the features that add figures."""
+    values = (await uow.execute(READ_CONTENT, {"id": row.id, "process_id": row.process_id})).one()
+    evidence, files, checklist, predecessors = (tuple(orjson.loads(value)) for value in values)
+    figures: dict[str, Any] = {}
+    providers: Sequence[ProcessContent] = uow.resources.services.get(CONTENT_SERVICE, ())
+    for provide in providers:
+        figures.update(await provide(uow, row))
+    return Content(evidence, files, checklist, predecessors, figures)
+
+
+async def plugged_in(uow: UnitOfWork, row: ProcessRow) -> list[UnmetGuard]:
+    """What the features above find missing."""
+    guards: Sequence[ProcessGuard] = uow.resources.services.get(GUARDS_SERVICE, ())
+    return [unmet for guard in guards for unmet in await guard(uow, row)]
+
+
+def requirements(content: Content, row: ProcessRow, comment: str | None) -> tuple[Requirement, ...]:
+    """Every control of the definition, met or not."""
+    found: list[Requirement] = []
+    if row.require_comment:
+        met = bool((comment or "").strip())
+        found.append(Requirement(Guard.COMMENT, "Comment", met, "Write a comment."))
+    found += [
+        Requirement(Guard.CHECKLIST, item["label"], item["done"], f"Tick “{item['label']}”.")
+        for item in content.checklist
+        if item["mandatory"]
+    ]
+    given = {file["purpose"] for file in content.files}
+    for wanted in content.evidence:
+        if wanted["mandatory"]:
+            met = wanted["code"] in given
+            found.append(Requirement(Guard.EVIDENCE, wanted["label"], met, f"Attach “{wanted['label']}”."))
+    return tuple(found)
+
+
+def missing(found: Sequence[Requirement]) -> list[UnmetGuard]:
+    return [UnmetGuard(item.guard, item.label, item.satisfy) for item in found if not item.met]
+
+
+def digest(content: Content, row: ProcessRow, comment: str | None) -> str:
+    """SHA-256 of what is signed: equal content gives an equal hash, whatever the order it was put together in."""
+    signed: dict[str, Any] = {
+        "process_run": str(row.id),
+        "round": row.round,
+        "comment": comment or "",
+        "checklist": sorted([item["code"], item["done"]] for item in content.checklist),
+        "files": sorted([file["purpose"] or "", file["id"], file["version"], file["sha256"]] for file in content.files),
+        "figures": plain_value(content.figures),
+    }
+    if row.kind is ProcessKind.APPROVAL:
+        signed["predecessors"] = [[p["code"], p["state"], p["hash"]] for p in content.predecessors]
+    return hashlib.sha256(orjson.dumps(signed, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -17,7 +17,8 @@ from models.schema import EntityDef, FieldType
 
 MAX_DEPTH = 12
 MAX_TERMS = 100
-_KEPT = 2_048
+_KEPT = 1_024
+_KEPT_BYTES = 4_096
 _CONNECTIVES = ("and", "or", "not")
 
 # Parsed filters by revision (a Registry is one revision and goes when nothing uses it any more).
@@ -47,11 +48,12 @@ def parse(
 
 
 def _cache_key(filter: Any, entity: EntityDef, max_depth: int, max_terms: int) -> _Key | None:
+    """None for what is not kept: filters that are wrong, and large ones, with which memory could be filled."""
     try:
         text = orjson.dumps(filter, default=_exact, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # not JSON, or nested too deep: the parser says which
+    except TypeError:  # not JSON, or nested too deep: the parser says what
         return None
-    return (entity.name, text, max_depth, max_terms)
+    return (entity.name, text, max_depth, max_terms) if len(text) <= _KEPT_BYTES else None
 
 
 def _exact(value: Any) -> str:

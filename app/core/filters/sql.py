@@ -1,7 +1,9 @@
 """A filter as SQL. References become correlated EXISTS, each step under an alias of its own, never lists of ids."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     BigInteger,
@@ -33,12 +35,23 @@ from app.core.filters.nodes import (
     Term,
     Test,
     ValueType,
+    Variable,
+    VariableName,
     Variables,
 )
 from app.core.filters.operands import bind, bind_list
 from models.registry import Registry
 
 Condition = ColumnElement[bool]
+
+KEPT = 2_048
+KEPT_VALUES = 100
+
+# Building conditions costs more than reading filters, and the same terms come again and again: scopes, saved views.
+# A term is known by its identity, as `parse` keeps it; it is held here, so that its id cannot become another one's.
+_Key = tuple[int, bool, tuple[Any, ...]]
+_compiled: WeakKeyDictionary[Registry, OrderedDict[_Key, tuple[Term, Condition]]] = WeakKeyDictionary()
+_aliases: WeakKeyDictionary[Registry, dict[tuple[str, str], FromClause]] = WeakKeyDictionary()
 
 
 def to_sql(
@@ -66,7 +79,7 @@ class _Compiler:
     def node(self, node: FilterNode, *, negated: bool) -> Condition:
         match node:
             case Term():
-                return self._hop(node, 0, self._root(node), negated=negated)
+                return self._term(node, negated=negated)
             case Not(part=part):
                 return self.node(part, negated=not negated)
             case And(parts=parts):
@@ -75,6 +88,18 @@ class _Compiler:
             case Or(parts=parts):
                 conditions = [self.node(part, negated=negated) for part in parts]
                 return and_(true(), *conditions) if negated else or_(false(), *conditions)
+
+    def _term(self, term: Term, *, negated: bool) -> Condition:
+        used = _variables_in(term)
+        if self.table is not None or used is None:
+            return self._hop(term, 0, self._root(term), negated=negated)
+        kept = _compiled.setdefault(self.registry, OrderedDict())
+        key = (id(term), negated, tuple(getattr(self.variables, name) for name in used))
+        if key not in kept:
+            kept[key] = (term, self._hop(term, 0, self._root(term), negated=negated))
+            if len(kept) > KEPT:
+                kept.popitem(last=False)
+        return kept[key][1]
 
     def _root(self, term: Term) -> FromClause:
         if self.table is not None:
@@ -90,7 +115,7 @@ class _Compiler:
                 return tests[0]
             return or_(*tests) if negated else and_(*tests)
         hop = path.hops[number]
-        target = self.registry.table(hop.target).alias()
+        target = _alias(self.registry, hop.target, f"filter_{number}")
         joined = [target.c.parent_id == table.c.id if hop.many else target.c.id == table.c[hop.column]]
         if "deleted_at" in target.c:
             joined.append(target.c.deleted_at.is_(None))
@@ -146,17 +171,34 @@ class _Compiler:
         return _compare(operator, column, [literal(value, type_) for value in bound])
 
     def _in_tree(self, operator: Operator, nodes: Sequence[Any], column: ColumnElement[Any]) -> Condition:
-        table = self.registry.table(NODE_ENTITY)
-        own, given = table.alias(), table.alias()
+        own = _alias(self.registry, NODE_ENTITY, "filter_own")
+        given = _alias(self.registry, NODE_ENTITY, "filter_given")
         related = "<@" if operator is Operator.UNDER else "@>"
         conditions = [
             own.c.id == column,
             given.c.id == any_(literal(list(nodes), ARRAY(Uuid()))),
             own.c.path.op(related, is_comparison=True)(given.c.path),
         ]
-        if "deleted_at" in table.c:
+        if "deleted_at" in own.c:
             conditions += [own.c.deleted_at.is_(None), given.c.deleted_at.is_(None)]
         return exists().select_from(own, given).where(*conditions).correlate_except(own, given)
+
+
+def _variables_in(term: Term) -> list[VariableName] | None:
+    """The variables a term reads; None when it is not worth keeping: `$now` never comes twice, long lists are large."""
+    if sum(len(test.values) for test in term.tests) > KEPT_VALUES:
+        return None
+    names = sorted({value.name for test in term.tests for value in test.values if isinstance(value, Variable)})
+    return None if VariableName.NOW in names else names
+
+
+def _alias(registry: Registry, entity: str, name: str) -> FromClause:
+    """One alias per entity and depth: making one costs more than the rest, and each EXISTS is a scope of its own."""
+    kept = _aliases.setdefault(registry, {})
+    if (entity, name) not in kept:
+        table = registry.table(entity)
+        kept[entity, name] = table.alias(f"{name}_{table.name}"[:63])
+    return kept[entity, name]
 
 
 def _bind_type(column: ColumnElement[Any]) -> TypeEngine[Any]:

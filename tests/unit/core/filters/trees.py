@@ -56,8 +56,8 @@ def _tree() -> list[st.SearchStrategy[Filter]]:
     return [*_equality(NODE), *(st.fixed_dictionaries({name: related}) for name in ("under", "ancestor_of"))]
 
 
-NOTHING_BUT_NULL = [st.fixed_dictionaries({"is_null": st.booleans()})]
-SETS = [
+NOTHING_BUT_NULL: list[st.SearchStrategy[Filter]] = [st.fixed_dictionaries({"is_null": st.booleans()})]
+SETS: list[st.SearchStrategy[Filter]] = [
     st.fixed_dictionaries({"contains": TAG}),
     st.fixed_dictionaries({"eq": st.lists(TAG, unique=True)}),
     *NOTHING_BUT_NULL,

@@ -1,6 +1,7 @@
 // Mirrors the form's conditions while somebody types: data-visible-if, data-required-if, data-read-only-if (the filter grammar).
 // The server decides again on save; nothing hidden here is trusted there.
-import { evaluate } from "./filters.js";
+import { now } from "./countdown.js";
+import { evaluate, FilterError } from "./filters.js";
 
 const form = document.querySelector("[data-record-form]");
 
@@ -15,10 +16,12 @@ export function recordOf(root) {
     const boxes = controls.filter((control) => control.type === "checkbox");
     if (boxes.length > 1) record[holder.dataset.field] = boxes.filter((box) => box.checked).map((box) => box.value);
     else if (boxes.length === 1) record[holder.dataset.field] = boxes[0].checked;
-    else if (first.type === "radio") record[holder.dataset.field] = controls.find((control) => control.checked)?.value ?? null;
+    else if (first.type === "radio")
+      record[holder.dataset.field] = controls.find((control) => control.checked)?.value ?? null;
     else {
       const control = holder.querySelector(".s-money input") ?? first;
-      record[holder.dataset.field] = control.value === "" ? null : control.inputMode === "numeric" ? Number(control.value) : control.value;
+      record[holder.dataset.field] =
+        control.value === "" ? null : control.inputMode === "numeric" ? Number(control.value) : control.value;
     }
   }
   return record;
@@ -26,20 +29,38 @@ export function recordOf(root) {
 
 export function applyConditions() {
   const record = recordOf(form);
-  const variables = { $now: new Date().toISOString(), $today: new Date().toISOString().slice(0, 10), $business_date: form.dataset.businessDate ?? null, $me: form.dataset.me ?? null };
-  const holds = (text) => evaluate(JSON.parse(text), record, variables);
+  const instant = new Date(now()).toISOString();
+  const variables = {
+    now: instant,
+    today: instant.slice(0, 10),
+    business_date: form.dataset.businessDate ?? null,
+    me: form.dataset.me ?? null,
+    types: JSON.parse(form.dataset.fieldTypes ?? "{}"),
+  };
+  const holds = (text) => {
+    try {
+      return evaluate(JSON.parse(text), record, variables);
+    } catch (error) {
+      if (error instanceof FilterError) return null; // only the server can decide this one: leave the part as it came
+      throw error;
+    }
+  };
   for (const element of form.querySelectorAll("[data-visible-if]")) {
     const shown = holds(element.dataset.visibleIf);
+    if (shown === null) continue;
     element.hidden = !shown;
     for (const control of element.querySelectorAll("input, select, textarea")) control.disabled = !shown;
   }
   for (const element of form.querySelectorAll("[data-required-if]")) {
     const required = holds(element.dataset.requiredIf);
+    if (required === null) continue;
     element.querySelector("[data-required-mark]").hidden = !required;
-    for (const control of element.querySelectorAll(".s-input, .s-money input, select, textarea")) if ("required" in control) control.required = required;
+    for (const control of element.querySelectorAll(".s-input, .s-money input, select, textarea"))
+      if ("required" in control) control.required = required;
   }
   for (const element of form.querySelectorAll("[data-read-only-if]")) {
     const fixed = holds(element.dataset.readOnlyIf);
+    if (fixed === null) continue;
     for (const control of element.querySelectorAll("input, textarea")) control.readOnly = fixed;
   }
 }

@@ -32,7 +32,10 @@ function tickTime(element, at) {
   element.dataset.shown = words;
   element.textContent = words;
   if ("icon" in element.dataset && tone !== "far") {
-    const icon = Object.assign(document.createElement("i"), { className: `ti ti-${tone === "breach" ? "clock-exclamation" : "clock"}`, ariaHidden: "true" });
+    const icon = Object.assign(document.createElement("i"), {
+      className: `ti ti-${tone === "breach" ? "clock-exclamation" : "clock"}`,
+      ariaHidden: "true",
+    });
     element.prepend(icon);
   }
 }
@@ -57,17 +60,25 @@ function tickDemoClock(element) {
   if (!match) return;
   const passed = Math.floor((now() - serverNow + (serverNow % 60000)) / 60000);
   const minutes = (Number(match[1]) * 60 + Number(match[2]) + passed) % 1440;
-  element.textContent = element.dataset.text.replace(match[0], `${String(Math.floor(minutes / 60)).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`);
+  element.textContent = element.dataset.text.replace(
+    match[0],
+    `${String(Math.floor(minutes / 60)).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`,
+  );
 }
 
 export function tick(root = document) {
   const at = now();
   for (const element of root.querySelectorAll("time[data-due]")) tickTime(element, at);
   for (const ring of root.querySelectorAll("svg[data-ring]")) tickRing(ring, at);
-  if (!Number.isNaN(serverNow)) for (const element of root.querySelectorAll("[data-demo-clock]")) tickDemoClock(element);
+  if (!Number.isNaN(serverNow))
+    for (const element of root.querySelectorAll("[data-demo-clock]")) tickDemoClock(element);
 }
 
 tick();
-setInterval(() => { if (!document.hidden) tick(); }, 1000);
-document.addEventListener("visibilitychange", () => { if (!document.hidden) tick(); });
+setInterval(() => {
+  if (!document.hidden) tick();
+}, 1000);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) tick();
+});
 document.addEventListener("htmx:afterSettle", (event) => tick(event.target));

@@ -8,7 +8,10 @@ export async function send(url, { method = "GET", form = null, json = null, sign
   const headers = { Accept: "application/json", "X-CSRF-Token": csrfToken() };
   let body;
   if (form) body = new URLSearchParams(form);
-  if (json) { body = JSON.stringify(json); headers["Content-Type"] = "application/json"; }
+  if (json) {
+    body = JSON.stringify(json);
+    headers["Content-Type"] = "application/json";
+  }
   const response = await fetch(url, { method, headers, body, signal, credentials: "same-origin" });
   const isJson = (response.headers.get("content-type") ?? "").includes("json");
   const data = isJson ? await response.json() : null;
@@ -16,4 +19,6 @@ export async function send(url, { method = "GET", form = null, json = null, sign
   return data;
 }
 
-document.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-CSRF-Token"] = csrfToken(); });
+document.addEventListener("htmx:configRequest", (event) => {
+  event.detail.headers["X-CSRF-Token"] = csrfToken();
+});

@@ -11,5 +11,7 @@ onKey("j", follow("[data-next]"));
 onKey("k", follow("[data-previous]"));
 
 for (const notice of document.querySelectorAll("[data-changed-notice]")) {
-  notice.addEventListener(`live:${notice.dataset.live}`, (event) => { if (!event.detail?.resync) notice.hidden = false; });
+  notice.addEventListener(`live:${notice.dataset.live}`, (event) => {
+    if (!event.detail?.resync) notice.hidden = false;
+  });
 }

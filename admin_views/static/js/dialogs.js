@@ -15,7 +15,11 @@ document.addEventListener("click", (event) => {
   // a click on the backdrop lands on the dialog itself, outside its box
   if (target instanceof HTMLDialogElement && target.open) {
     const box = target.getBoundingClientRect();
-    const inside = event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
+    const inside =
+      event.clientX >= box.left &&
+      event.clientX <= box.right &&
+      event.clientY >= box.top &&
+      event.clientY <= box.bottom;
     if (!inside && event.detail > 0) target.close();
   }
 });
@@ -35,7 +39,11 @@ window.addEventListener("pageshow", (event) => {
 });
 
 // A refused action stays focusable and does nothing but say why.
-document.addEventListener("click", (event) => {
-  const refused = event.target instanceof Element ? event.target.closest('[aria-disabled="true"]') : null;
-  if (refused) event.preventDefault();
-}, true);
+document.addEventListener(
+  "click",
+  (event) => {
+    const refused = event.target instanceof Element ? event.target.closest('[aria-disabled="true"]') : null;
+    if (refused) event.preventDefault();
+  },
+  true,
+);

@@ -24,17 +24,35 @@ function typed(kind, text) {
 }
 
 function valueInput(field, label) {
-  if (field.kind === "boolean") return make("select", { className: "s-input sm", ariaLabel: label }, make("option", { value: "true" }, "Yes"), make("option", { value: "false" }, "No"));
+  if (field.kind === "boolean")
+    return make(
+      "select",
+      { className: "s-input sm", ariaLabel: label },
+      make("option", { value: "true" }, "Yes"),
+      make("option", { value: "false" }, "No"),
+    );
   if (field.options) {
     const select = make("select", { className: "s-input sm", ariaLabel: label });
     select.append(...field.options.map((option) => make("option", { value: option.value }, option.label)));
     return select;
   }
   if (field.lookup_url) {
-    const box = make("div", { className: "lookup" },
+    const box = make(
+      "div",
+      { className: "lookup" },
       make("input", { type: "hidden" }),
-      make("div", { className: "s-input sm" }, icon("search"), make("input", { ariaLabel: label, autocomplete: "off", placeholder: "Type to search" }),
-        make("button", { type: "button", className: "clear", hidden: true, ariaLabel: "Clear", tabIndex: -1 }, icon("x"))));
+      make(
+        "div",
+        { className: "s-input sm" },
+        icon("search"),
+        make("input", { ariaLabel: label, autocomplete: "off", placeholder: "Type to search" }),
+        make(
+          "button",
+          { type: "button", className: "clear", hidden: true, ariaLabel: "Clear", tabIndex: -1 },
+          icon("x"),
+        ),
+      ),
+    );
     box.dataset.lookupUrl = field.lookup_url;
     box.firstChild.dataset.lookupValue = "";
     box.querySelector("button").dataset.lookupClear = "";
@@ -48,11 +66,16 @@ function valueInput(field, label) {
   if (["decimal", "money", "percent"].includes(field.kind)) input.inputMode = "decimal";
   return input;
 }
-const readValue = (element) => (element.matches(".lookup") ? element.querySelector("[data-lookup-value]").value : element.value);
+const readValue = (element) =>
+  element.matches(".lookup") ? element.querySelector("[data-lookup-value]").value : element.value;
 
 function showField(field) {
   const form = builder.querySelector("[data-condition]");
-  const operator = make("select", { className: "s-input sm", id: "filter-operator", ariaLabel: `Condition on ${field.label}` });
+  const operator = make("select", {
+    className: "s-input sm",
+    id: "filter-operator",
+    ariaLabel: `Condition on ${field.label}`,
+  });
   operator.append(...field.operators.map((option) => make("option", { value: option.code }, option.label)));
   const place = make("div", {});
   const problem = make("p", { className: "s-err", hidden: true, role: "alert" });
@@ -60,7 +83,11 @@ function showField(field) {
 
   const showOperator = () => {
     const takes = field.operators.find((option) => option.code === operator.value).takes;
-    if (takes === "none") { place.replaceChildren(); read = () => true; return; }
+    if (takes === "none") {
+      place.replaceChildren();
+      read = () => true;
+      return;
+    }
     if (takes === "two") {
       const [from, to] = [valueInput(field, "From"), valueInput(field, "To")];
       place.replaceChildren(make("div", { className: "two-values" }, from, "to", to));
@@ -68,20 +95,42 @@ function showField(field) {
       return;
     }
     if (takes === "many" && field.options) {
-      const choices = field.options.map((option) => make("label", { className: "s-check" }, make("input", { type: "checkbox", value: option.value }), option.label));
+      const choices = field.options.map((option) =>
+        make("label", { className: "s-check" }, make("input", { type: "checkbox", value: option.value }), option.label),
+      );
       place.replaceChildren(make("div", { className: "choices" }, ...choices));
       read = () => [...place.querySelectorAll("input:checked")].map((box) => box.value);
       return;
     }
     const input = valueInput(field, "Value");
     place.replaceChildren(input);
-    if (takes === "many" && !field.lookup_url) place.append(make("p", { className: "s-help" }, "Separate several values with commas."));
-    read = () => (takes === "many" ? readValue(input).split(",").map((part) => part.trim()).filter(Boolean).map((part) => typed(field.kind, part)) : typed(field.kind, readValue(input).trim()));
+    if (takes === "many" && !field.lookup_url)
+      place.append(make("p", { className: "s-help" }, "Separate several values with commas."));
+    read = () =>
+      takes === "many"
+        ? readValue(input)
+            .split(",")
+            .map((part) => part.trim())
+            .filter(Boolean)
+            .map((part) => typed(field.kind, part))
+        : typed(field.kind, readValue(input).trim());
   };
   operator.addEventListener("change", showOperator);
   form.replaceChildren(
-    make("div", {}, make("label", { className: "s-label", htmlFor: "filter-operator" }, field.label), operator), place, problem,
-    make("div", { className: "foot" }, make("button", { className: "btn-s sm primary" }, "Apply"), Object.assign(make("button", { className: "btn-s sm ghost", type: "button" }, "Cancel"), { onclick: () => { builder.open = false; } })));
+    make("div", {}, make("label", { className: "s-label", htmlFor: "filter-operator" }, field.label), operator),
+    place,
+    problem,
+    make(
+      "div",
+      { className: "foot" },
+      make("button", { className: "btn-s sm primary" }, "Apply"),
+      Object.assign(make("button", { className: "btn-s sm ghost", type: "button" }, "Cancel"), {
+        onclick: () => {
+          builder.open = false;
+        },
+      }),
+    ),
+  );
   showOperator();
   form.onsubmit = (event) => {
     event.preventDefault();
@@ -92,7 +141,8 @@ function showField(field) {
     if (missing) return;
     const condition = { [field.path]: { [operator.value]: value } };
     const url = new URL(list.dataset.base, location.origin);
-    for (const [name, kept] of new URL(location.href).searchParams) if (name !== "cursor" && name !== "filter") url.searchParams.append(name, kept);
+    for (const [name, kept] of new URL(location.href).searchParams)
+      if (name !== "cursor" && name !== "filter") url.searchParams.append(name, kept);
     url.searchParams.set("filter", JSON.stringify(withCondition(JSON.parse(list.dataset.filter), condition)));
     location.href = url.href;
   };
@@ -100,7 +150,9 @@ function showField(field) {
 
 function showFields(fields, words) {
   const place = builder.querySelector("[data-field-list]");
-  const found = fields.filter((field) => `${field.group ?? ""} ${field.label}`.toLowerCase().includes(words.toLowerCase()));
+  const found = fields.filter((field) =>
+    `${field.group ?? ""} ${field.label}`.toLowerCase().includes(words.toLowerCase()),
+  );
   const parts = [];
   let group;
   for (const field of found) {
@@ -123,6 +175,8 @@ if (builder) {
   const fields = JSON.parse(builder.dataset.fields);
   const search = builder.querySelector("[data-field-search]");
   search.addEventListener("input", () => showFields(fields, search.value));
-  builder.addEventListener("toggle", () => { if (builder.open) search.focus(); });
+  builder.addEventListener("toggle", () => {
+    if (builder.open) search.focus();
+  });
   showFields(fields, "");
 }

@@ -19,7 +19,10 @@ summary?.addEventListener("click", (event) => {
   event.preventDefault();
   showPartOf(field);
   field.scrollIntoView({ block: "center" });
-  (field.matches("input, select, textarea, [tabindex]") ? field : field.querySelector("input, select, textarea"))?.focus();
+  (field.matches("input, select, textarea, [tabindex]")
+    ? field
+    : field.querySelector("input, select, textarea")
+  )?.focus();
 });
 summary?.focus();
 
@@ -36,26 +39,36 @@ const start = form ? snapshot() : new Map();
 
 function changed() {
   const now = snapshot();
-  return [...new Set([...start.keys(), ...now.keys()])].filter((name) => start.get(name) !== now.get(name) && !name.endsWith("-_count")).length;
+  return [...new Set([...start.keys(), ...now.keys()])].filter(
+    (name) => start.get(name) !== now.get(name) && !name.endsWith("-_count"),
+  ).length;
 }
 
 function showUnsaved() {
   const count = changed();
   badge.hidden = count === 0;
-  badge.querySelector("[data-unsaved-text]").textContent = count === 1 ? "1 unsaved change" : `${count} unsaved changes`;
+  badge.querySelector("[data-unsaved-text]").textContent =
+    count === 1 ? "1 unsaved change" : `${count} unsaved changes`;
 }
 
 if (form) {
   form.addEventListener("input", showUnsaved);
   form.addEventListener("change", showUnsaved);
-  form.addEventListener("submit", () => { leaving = true; });
+  form.addEventListener("submit", () => {
+    leaving = true;
+  });
   document.querySelector("[data-leave]")?.addEventListener("click", (event) => {
     const count = changed();
-    if (count && !window.confirm(`Leave without saving? ${count} change${count === 1 ? " is" : "s are"} lost.`)) event.preventDefault();
+    if (count && !window.confirm(`Leave without saving? ${count} change${count === 1 ? " is" : "s are"} lost.`))
+      event.preventDefault();
     else leaving = true;
   });
-  window.addEventListener("beforeunload", (event) => { if (!leaving && changed()) event.preventDefault(); });
-  window.addEventListener("pageshow", () => { leaving = false; });
+  window.addEventListener("beforeunload", (event) => {
+    if (!leaving && changed()) event.preventDefault();
+  });
+  window.addEventListener("pageshow", () => {
+    leaving = false;
+  });
   document.addEventListener("keydown", (event) => {
     if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "s") return;
     event.preventDefault();
@@ -63,6 +76,7 @@ if (form) {
   });
   // negative amounts are red while they are typed, too
   form.addEventListener("input", (event) => {
-    if (event.target.matches?.('input[inputmode="decimal"]')) event.target.classList.toggle("negative", /^\s*[-−]/.test(event.target.value));
+    if (event.target.matches?.('input[inputmode="decimal"]'))
+      event.target.classList.toggle("negative", /^\s*[-−]/.test(event.target.value));
   });
 }

@@ -6,7 +6,10 @@ export function onKey(key, action) {
 }
 
 export function isTyping(target) {
-  return target instanceof HTMLElement && (target.isContentEditable || target.matches("input:not([type=checkbox], [type=radio]), textarea, select"));
+  return (
+    target instanceof HTMLElement &&
+    (target.isContentEditable || target.matches("input:not([type=checkbox], [type=radio]), textarea, select"))
+  );
 }
 
 document.addEventListener("keydown", (event) => {
@@ -17,7 +20,9 @@ document.addEventListener("keydown", (event) => {
 });
 
 onKey("/", () => {
-  const box = [...document.querySelectorAll("[data-search-box], [data-list-search]")].find((input) => input.checkVisibility());
+  const box = [...document.querySelectorAll("[data-search-box], [data-list-search]")].find((input) =>
+    input.checkVisibility(),
+  );
   if (!box) return false;
   box.focus();
   box.select();

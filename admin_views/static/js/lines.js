@@ -3,7 +3,9 @@ import { enhanceAll } from "./lookup.js";
 
 function renumber(box) {
   const rows = [...box.querySelectorAll("[data-lines-body] > tr[data-line]")];
-  rows.forEach((row, index) => { row.querySelector("[data-line-no]").textContent = index + 1; });
+  rows.forEach((row, index) => {
+    row.querySelector("[data-line-no]").textContent = index + 1;
+  });
   const left = rows.filter((row) => !row.classList.contains("removed")).length;
   const counter = box.closest(".s-sec")?.querySelector("[data-line-count]");
   if (counter) counter.textContent = left;
@@ -34,10 +36,22 @@ function addLine(box) {
 
 function removeLine(box, row) {
   const id = row.querySelector('input[name$="-_id"]');
-  if (id.value) { // a saved row: marked, so that it can be brought back before saving
+  if (id.value) {
+    // a saved row: marked, so that it can be brought back before saving
     const marker = row.querySelector('input[name$="-_delete"]');
-    if (marker) { marker.remove(); row.classList.remove("removed"); } else {
-      row.querySelector(".l-no").append(Object.assign(document.createElement("input"), { type: "hidden", name: id.name.replace(/_id$/, "_delete"), value: "1" }));
+    if (marker) {
+      marker.remove();
+      row.classList.remove("removed");
+    } else {
+      row
+        .querySelector(".l-no")
+        .append(
+          Object.assign(document.createElement("input"), {
+            type: "hidden",
+            name: id.name.replace(/_id$/, "_delete"),
+            value: "1",
+          }),
+        );
       row.classList.add("removed");
     }
     const gone = row.classList.contains("removed");

@@ -45,7 +45,11 @@ list?.addEventListener("click", (event) => {
   }
   last = box;
 });
-bar?.querySelector("[data-bulk-all]").addEventListener("click", () => { setAll(true); everything = true; refreshSelection(); });
+bar?.querySelector("[data-bulk-all]").addEventListener("click", () => {
+  setAll(true);
+  everything = true;
+  refreshSelection();
+});
 bar?.querySelector("[data-bulk-clear]").addEventListener("click", () => setAll(false));
 
 // A bulk dialog gets what is selected when it opens.
@@ -54,11 +58,18 @@ for (const dialog of document.querySelectorAll('dialog[id^="bulk-"]')) {
     const place = dialog.querySelector("[data-bulk-inputs]");
     const chosen = boxes().filter((box) => box.checked);
     const hidden = (name, value) => Object.assign(document.createElement("input"), { type: "hidden", name, value });
-    place.replaceChildren(...(everything
-      ? [hidden("all", "1"), hidden("filter", list.dataset.filter), hidden("q", list.querySelector("[data-list-search]")?.value ?? "")]
-      : chosen.map((box) => hidden("ids", box.value))));
+    place.replaceChildren(
+      ...(everything
+        ? [
+            hidden("all", "1"),
+            hidden("filter", list.dataset.filter),
+            hidden("q", list.querySelector("[data-list-search]")?.value ?? ""),
+          ]
+        : chosen.map((box) => hidden("ids", box.value))),
+    );
     const count = everything ? Number(list.dataset.total) : chosen.length;
-    dialog.querySelector("[data-bulk-what]").textContent = count === 1 ? "This concerns 1 record." : `This concerns ${count} records.`;
+    dialog.querySelector("[data-bulk-what]").textContent =
+      count === 1 ? "This concerns 1 record." : `This concerns ${count} records.`;
   });
 }
 
@@ -101,7 +112,11 @@ if (list) {
       const response = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (!response.ok) return;
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-      const chosen = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
+      const chosen = new Set(
+        boxes()
+          .filter((box) => box.checked)
+          .map((box) => box.value),
+      );
       const at = current()?.dataset.row;
       const [before, after] = [list.querySelector("tbody"), fresh.querySelector("[data-list] tbody")];
       if (!before || !after) return location.reload();

@@ -2,7 +2,7 @@
 //   <div hx-get="/runs/7/board" hx-trigger="live:run-7" data-live="run-7">
 // refreshes itself. The stream is GET /live?topics=a,b; each message has the topic as its event name and JSON as its data.
 // After a lost connection, and when a hidden tab is seen again, every part is refreshed, since events may have been missed.
-const QUIET_MS = 300;      // a burst of events of one topic refreshes its parts once
+const QUIET_MS = 300; // a burst of events of one topic refreshes its parts once
 const RETRY_MS = [1000, 2000, 5000, 10000, 30000];
 
 let source = null;
@@ -25,15 +25,26 @@ function show(state) {
 
 function announce(topic, detail) {
   for (const element of elements()) {
-    if (topicsOf(element).includes(topic)) element.dispatchEvent(new CustomEvent(`live:${topic}`, { bubbles: true, detail }));
+    if (topicsOf(element).includes(topic))
+      element.dispatchEvent(new CustomEvent(`live:${topic}`, { bubbles: true, detail }));
   }
 }
 
 function receive(topic, event) {
   let detail = {};
-  try { detail = JSON.parse(event.data || "{}"); } catch { /* a message without JSON still says that the topic changed */ }
+  try {
+    detail = JSON.parse(event.data || "{}");
+  } catch {
+    /* a message without JSON still says that the topic changed */
+  }
   clearTimeout(waiting.get(topic));
-  waiting.set(topic, setTimeout(() => { waiting.delete(topic); announce(topic, detail); }, QUIET_MS));
+  waiting.set(
+    topic,
+    setTimeout(() => {
+      waiting.delete(topic);
+      announce(topic, detail);
+    }, QUIET_MS),
+  );
 }
 
 function refreshEverything() {
@@ -66,8 +77,14 @@ if (document.getElementById("shell")?.dataset.liveEnabled === "yes") {
   connect();
   // a hidden tab gives its connection back: browsers allow few per host
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { source?.close(); clearTimeout(retryTimer); lost = true; } else connect();
+    if (document.hidden) {
+      source?.close();
+      clearTimeout(retryTimer);
+      lost = true;
+    } else connect();
   });
   window.addEventListener("pagehide", () => source?.close());
-  document.addEventListener("htmx:afterSettle", () => { if (source && topics().join(",") !== source.connectedTopics) connect(); });
+  document.addEventListener("htmx:afterSettle", () => {
+    if (source && topics().join(",") !== source.connectedTopics) connect();
+  });
 }

@@ -29,7 +29,10 @@ export function enhance(box) {
   const list = make("div", { className: "lookup-list", id: listId, role: "listbox" });
   const note = make("span", {});
   const foot = make("div", { className: "lookup-foot" }, note);
-  if (box.dataset.createHref) foot.append(make("a", { className: "s-link", href: box.dataset.createHref, target: "_blank", rel: "noopener" }, "New"));
+  if (box.dataset.createHref)
+    foot.append(
+      make("a", { className: "s-link", href: box.dataset.createHref, target: "_blank", rel: "noopener" }, "New"),
+    );
   const pop = make("div", { className: "lookup-pop", hidden: true }, list, foot);
   box.append(pop);
   let chosen = { id: value.value, label: input.value };
@@ -61,17 +64,33 @@ export function enhance(box) {
     option.scrollIntoView({ block: "nearest" });
   };
   const draw = (words, more) => {
-    list.replaceChildren(...items.map((item, index) => {
-      const option = make("div", { className: "s-res", id: `${listId}-${index}` }, make("div", {}, make("b", {}, ...marked(item.label, words)), ...(item.sub ? [make("span", {}, item.sub)] : [])));
-      option.setAttribute("role", "option");
-      option.setAttribute("aria-selected", "false");
-      if (item.disabled) option.setAttribute("aria-disabled", "true");
-      const hint = item.disabled ? item.reason : item.hint;
-      if (hint) option.append(make("span", { className: "lim" }, hint));
-      option.addEventListener("mousedown", (event) => { event.preventDefault(); if (!item.disabled) choose(item); });
-      return option;
-    }));
-    note.textContent = items.length ? `${items.length} shown${more ? ", type more to narrow" : ""}` : "Nothing found. Try fewer letters.";
+    list.replaceChildren(
+      ...items.map((item, index) => {
+        const option = make(
+          "div",
+          { className: "s-res", id: `${listId}-${index}` },
+          make(
+            "div",
+            {},
+            make("b", {}, ...marked(item.label, words)),
+            ...(item.sub ? [make("span", {}, item.sub)] : []),
+          ),
+        );
+        option.setAttribute("role", "option");
+        option.setAttribute("aria-selected", "false");
+        if (item.disabled) option.setAttribute("aria-disabled", "true");
+        const hint = item.disabled ? item.reason : item.hint;
+        if (hint) option.append(make("span", { className: "lim" }, hint));
+        option.addEventListener("mousedown", (event) => {
+          event.preventDefault();
+          if (!item.disabled) choose(item);
+        });
+        return option;
+      }),
+    );
+    note.textContent = items.length
+      ? `${items.length} shown${more ? ", type more to narrow" : ""}`
+      : "Nothing found. Try fewer letters.";
     const room = box.getBoundingClientRect();
     pop.classList.toggle("right", room.left + 330 > window.innerWidth && room.right > 330);
     pop.hidden = false;
@@ -98,11 +117,16 @@ export function enhance(box) {
       pop.hidden = false;
     }
   };
-  const later = () => { clearTimeout(timer); timer = setTimeout(search, WAIT_MS); };
+  const later = () => {
+    clearTimeout(timer);
+    timer = setTimeout(search, WAIT_MS);
+  };
 
   input.setAttribute("aria-controls", listId);
   input.addEventListener("input", later);
-  input.addEventListener("click", () => { if (pop.hidden) search(); });
+  input.addEventListener("click", () => {
+    if (pop.hidden) search();
+  });
   input.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
@@ -126,10 +150,14 @@ export function enhance(box) {
   });
   input.addEventListener("blur", () => {
     clearTimeout(timer);
-    if (input.value.trim() === "" && chosen.id) choose(null); else input.value = chosen.label;
+    if (input.value.trim() === "" && chosen.id) choose(null);
+    else input.value = chosen.label;
     close();
   });
-  clear.addEventListener("click", () => { choose(null); input.focus(); });
+  clear.addEventListener("click", () => {
+    choose(null);
+    input.focus();
+  });
 }
 
 export function enhanceAll(root = document) {

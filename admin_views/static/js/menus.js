@@ -19,8 +19,12 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary")?.focus();
   }
 });
-document.addEventListener("toggle", (event) => {
-  if (!(event.target instanceof HTMLDetailsElement) || !event.target.matches(".s-menu") || !event.target.open) return;
-  keepInside(event.target.querySelector(":scope > .s-pop"));
-  for (const menu of openMenus()) if (menu !== event.target && !menu.contains(event.target)) menu.open = false;
-}, true);
+document.addEventListener(
+  "toggle",
+  (event) => {
+    if (!(event.target instanceof HTMLDetailsElement) || !event.target.matches(".s-menu") || !event.target.open) return;
+    keepInside(event.target.querySelector(":scope > .s-pop"));
+    for (const menu of openMenus()) if (menu !== event.target && !menu.contains(event.target)) menu.open = false;
+  },
+  true,
+);

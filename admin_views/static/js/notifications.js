@@ -14,7 +14,9 @@ function setUnread(count) {
 
 if (bell && panel) {
   const load = () => panel.dispatchEvent(new CustomEvent("bell-open"));
-  bell.addEventListener("toggle", () => { if (bell.open) load(); });
+  bell.addEventListener("toggle", () => {
+    if (bell.open) load();
+  });
   bell.addEventListener("live:notifications", (event) => {
     const { unread, title, kind, resync } = event.detail ?? {};
     if (typeof unread === "number") setUnread(unread);

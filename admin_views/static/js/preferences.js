@@ -6,14 +6,19 @@ const ATTRIBUTES = { theme: "data-bs-theme", contrast: "data-contrast", density:
 const root = document.documentElement;
 
 function keepOnDevice(name, value) {
-  try { localStorage.setItem(`steps.${name}`, value); } catch { /* storage is switched off: the choice lasts for this page */ }
+  try {
+    localStorage.setItem(`steps.${name}`, value);
+  } catch {
+    /* storage is switched off: the choice lasts for this page */
+  }
 }
 
 export async function setPreference(name, value) {
   const before = root.getAttribute(ATTRIBUTES[name]);
   root.setAttribute(ATTRIBUTES[name], value);
   keepOnDevice(name, value);
-  for (const button of document.querySelectorAll(`[data-preference="${name}"]`)) button.setAttribute("aria-pressed", String(button.dataset.value === value));
+  for (const button of document.querySelectorAll(`[data-preference="${name}"]`))
+    button.setAttribute("aria-pressed", String(button.dataset.value === value));
   document.dispatchEvent(new CustomEvent("steps:preference", { detail: { name, value, before } }));
   if (!csrfToken()) return; // nobody is signed in
   try {
@@ -27,5 +32,7 @@ for (const button of document.querySelectorAll("[data-preference]")) {
   button.addEventListener("click", () => setPreference(button.dataset.preference, button.dataset.value));
 }
 for (const button of document.querySelectorAll("[data-theme-toggle]")) {
-  button.addEventListener("click", () => setPreference("theme", root.getAttribute("data-bs-theme") === "dark" ? "light" : "dark"));
+  button.addEventListener("click", () =>
+    setPreference("theme", root.getAttribute("data-bs-theme") === "dark" ? "light" : "dark"),
+  );
 }

@@ -12,12 +12,15 @@ document.querySelector("[data-reveal]")?.addEventListener("click", (event) => {
   event.currentTarget.textContent = shown ? "Show" : "Hide";
   event.currentTarget.setAttribute("aria-pressed", String(!shown));
 });
-password?.addEventListener("keyup", (event) => { caps.hidden = !event.getModifierState?.("CapsLock"); });
+password?.addEventListener("keyup", (event) => {
+  caps.hidden = !event.getModifierState?.("CapsLock");
+});
 
 for (const button of document.querySelectorAll("[data-demo-user]")) {
   button.addEventListener("click", () => {
     email.value = button.dataset.demoUser;
-    for (const other of document.querySelectorAll("[data-demo-user]")) other.setAttribute("aria-pressed", String(other === button));
+    for (const other of document.querySelectorAll("[data-demo-user]"))
+      other.setAttribute("aria-pressed", String(other === button));
     password.focus();
   });
 }

@@ -7,9 +7,16 @@ export function toast(kind, text, milliseconds = kind === "error" ? 12000 : 5000
   const box = document.createElement("div");
   box.className = `toast-s ${kind}`;
   if (kind === "error") box.setAttribute("role", "alert");
-  const icon = Object.assign(document.createElement("i"), { className: `ti ti-${ICONS[kind] ?? ICONS.info}`, ariaHidden: "true" });
+  const icon = Object.assign(document.createElement("i"), {
+    className: `ti ti-${ICONS[kind] ?? ICONS.info}`,
+    ariaHidden: "true",
+  });
   const words = Object.assign(document.createElement("p"), { textContent: text });
-  const close = Object.assign(document.createElement("button"), { className: "btn-s sm sq ghost", type: "button", ariaLabel: "Dismiss" });
+  const close = Object.assign(document.createElement("button"), {
+    className: "btn-s sm sq ghost",
+    type: "button",
+    ariaLabel: "Dismiss",
+  });
   close.append(Object.assign(document.createElement("i"), { className: "ti ti-x", ariaHidden: "true" }));
   close.addEventListener("click", () => box.remove());
   box.append(icon, words, close);
@@ -20,5 +27,8 @@ export function toast(kind, text, milliseconds = kind === "error" ? 12000 : 5000
 document.addEventListener("htmx:responseError", (event) => {
   const status = event.detail.xhr.status;
   if (status === 401) return location.reload(); // the session ended: the server leads to sign-in
-  toast("error", status === 403 ? "You are not allowed to see this part." : `This part could not be loaded (error ${status}).`);
+  toast(
+    "error",
+    status === 403 ? "You are not allowed to see this part." : `This part could not be loaded (error ${status}).`,
+  );
 });

@@ -1,1 +1,1 @@
-"""Background work: the ARQ worker, the outbox relay, and thin calls into the domain."""
+"""The worker: announces the outbox in Redis, takes jobs from there, and does what is due by time."""

@@ -32,6 +32,7 @@ class OutboxClaim:
     attempt: int
     max_attempts: int
     correlation_id: UUID
+    lease: timedelta  # for how long it is held without being renewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ async def claim_for_relay(
 async def claim(uow: UnitOfWork, *, outbox_id: UUID, lease: timedelta) -> OutboxClaim | None:
     """Take the row for `lease`; None where it is done, failed, held by another worker or not due yet."""
     row = (await uow.execute(_CLAIM, {"id": outbox_id, "lease": lease.total_seconds()})).mappings().one_or_none()
-    return None if row is None else OutboxClaim(**row)
+    return None if row is None else OutboxClaim(**row, lease=lease)
 
 
 async def keep(uow: UnitOfWork, *, claims: Sequence[OutboxClaim], lease: timedelta) -> frozenset[UUID]:

@@ -61,6 +61,13 @@ SELECT id FROM called_off
     bindparam("attempt_state", type_=Text),
 )
 
+_OTHER_LIVE = text(
+    """
+SELECT 1 FROM job_run
+WHERE process_run_id = :process_run_id AND id <> :id AND state IN ('queued', 'running', 'retrying') LIMIT 1
+"""
+).bindparams(bindparam("id", type_=Uuid), bindparam("process_run_id", type_=Uuid))
+
 _IDS_OF_PROCESS = text(
     "SELECT id FROM job_run WHERE process_run_id = :id ORDER BY created_at DESC, id DESC LIMIT :most"
 ).bindparams(bindparam("id", type_=Uuid), bindparam("most", type_=Integer))
@@ -124,6 +131,10 @@ async def retry(uow: UnitOfWork, job_run_id: UUID) -> None:
             f"The job is {row['state']}: only a failed or aborted one can be retried.",
             guard="state",
             satisfy="Wait until it has failed, or abort it first.",
+        )
+    if await uow.scalar(_OTHER_LIVE, {"id": job_run_id, "process_run_id": row["process_run_id"]}):
+        raise TransitionRefused(
+            "The process has a newer job already.", guard="newer_job", satisfy="Look at the newest job of the process."
         )
     await uow.execute(_REQUEUE, {"id": job_run_id, "actor": uow.actor.id, "now": uow.now})
     uow.enqueue(RUN_JOB, {"job_run_id": job_run_id})

@@ -1,0 +1,24 @@
+"""THE tables of the worker: which handler does which job, and what is done again and again."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from app.domain.jobs.attempts import RUN_JOB
+from jobs import automation
+from jobs.perform import Handler
+from jobs.schedule import Periodic
+
+# Each handler is idempotent: a delivery may come twice.
+JOBS: Mapping[str, Handler] = MappingProxyType(
+    {
+        RUN_JOB: automation.run_job,
+    }
+)
+
+# Each worker does all of these; each is safe for any number of workers at once and costs only what is due.
+SCHEDULE: tuple[Periodic, ...] = (
+    Periodic("reap lost job runs", seconds=5, work=automation.reap_lost),
+    Periodic("release planned processes", seconds=5, work=automation.release_planned),
+    Periodic("deliver stranded job runs", seconds=300, work=automation.deliver_stranded),
+    Periodic("clear what is done", seconds=3600, work=automation.clear_done),
+)

@@ -67,9 +67,8 @@ class Performer:
         try:
             return self._handlers[job]
         except KeyError:
-            raise UnknownJob(
-                f"There is no job {job!r}; the worker knows: {', '.join(sorted(self._handlers))}."
-            ) from None
+            known = ", ".join(sorted(self._handlers))
+            raise UnknownJob(f"There is no job {job!r}; the worker knows: {known}.") from None
 
     async def _fail(self, claimed: OutboxClaim, actor: Actor, error: Exception) -> None:
         self.failed += 1

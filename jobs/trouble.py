@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import asyncpg
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import exc
 
 from app.core.errors import Unavailable
 
@@ -16,7 +16,20 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 
 REDIS_ERRORS = (RedisError, OSError, TimeoutError)
-DATABASE_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable, OSError, TimeoutError)
+# The database is out of reach, as opposed to: it refuses a statement, which is a fault of ours.
+DATABASE_ERRORS = (
+    Unavailable,
+    OSError,
+    TimeoutError,
+    exc.TimeoutError,
+    exc.OperationalError,
+    exc.InterfaceError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
 
 
 class Trouble:

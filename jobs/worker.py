@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
+from sqlalchemy.exc import ProgrammingError
 
 from app.bootstrap import Runtime, build
 from app.core.db import asyncpg_dsn
@@ -139,7 +140,7 @@ async def _build(settings: Settings, stopping: asyncio.Event) -> Runtime | None:
     while not stopping.is_set():
         try:
             runtime = await build(settings)
-        except DATABASE_ERRORS as error:
+        except (*DATABASE_ERRORS, ProgrammingError) as error:
             await trouble.met(error, stopping)
             continue
         trouble.over()

@@ -8,7 +8,9 @@ from app.domain.access.policy_files import FieldMode, PolicyFileError, read_poli
 
 
 def test_comments_and_blank_lines_are_skipped_and_quoted_text_may_have_commas(tmp_path: Path) -> None:
-    (tmp_path / "roles.csv").write_text('# a comment\n\nrole, clerk, Clerk, "Files, and copies"\np, clerk, *, file, read, allow\n')
+    (tmp_path / "roles.csv").write_text(
+        '# a comment\n\nrole, clerk, Clerk, "Files, and copies"\np, clerk, *, file, read, allow\n'
+    )
     files = read_policy_files(tmp_path)
     assert files.roles[0].description == "Files, and copies"
     assert files.lines[0].source == "policies/roles.csv line 4"
@@ -24,7 +26,11 @@ def test_comments_and_blank_lines_are_skipped_and_quoted_text_may_have_commas(tm
         ("field_groups.csv", "group, user, email, standard\n", "policies/field_groups.csv line 1"),
         ("conflicts.csv", 'clerk, clerk, "same"\n', "policies/conflicts.csv line 1"),
         ("row_conditions.yaml", "- {entity: trade}\n", "policies/row_conditions.yaml entry 1"),
-        ("row_conditions.yaml", "- {entity: trade, condition: {}, colour: red}\n", "policies/row_conditions.yaml entry 1"),
+        (
+            "row_conditions.yaml",
+            "- {entity: trade, condition: {}, colour: red}\n",
+            "policies/row_conditions.yaml entry 1",
+        ),
         ("row_conditions.yaml", "- {entity: [", "policies/row_conditions.yaml: not YAML"),
     ],
 )

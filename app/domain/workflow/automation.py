@@ -10,9 +10,9 @@ from app.domain.workflow import work_queue
 from app.domain.workflow.decisions import MAX_REASON
 from app.domain.workflow.events import ProcessesReleased
 from app.domain.workflow.process_row import lock_process
+from app.domain.workflow.released import RELEASED, released_from
 from app.domain.workflow.states import TRANSITIONS, Name
 from app.domain.workflow.transitions import TransitionResult, engine_transition
-from app.domain.workflow.writing import released_from
 
 BATCH = 1_000
 
@@ -29,7 +29,7 @@ FOR NO KEY UPDATE SKIP LOCKED
 """
 )
 RELEASE_DUE = text(
-    """
+    f"""
 WITH due AS (
     UPDATE process_run SET
         state = CASE WHEN kind = 'approval' THEN 'in_review' ELSE 'ready' END,
@@ -44,9 +44,7 @@ WITH due AS (
     SELECT uuidv7(), id, 'release', 'planned', state, :now, round, attempt, level, :now, :actor_id, :now, :actor_id
     FROM due
 )
-SELECT due.run_id, jsonb_agg(jsonb_build_object(
-           'id', due.id, 'code', due.code, 'kind', due.kind, 'state', due.state, 'action', d.action,
-           'parameters', d.parameters, 'max_attempts', d.max_attempts, 'backoff_seconds', d.backoff_seconds))::text
+SELECT due.run_id, {RELEASED.format("due", "due.state")} AS found
 FROM due JOIN process d ON d.id = due.process_id
 GROUP BY due.run_id ORDER BY due.run_id
 """
@@ -99,7 +97,7 @@ async def release_planned(uow: UnitOfWork) -> int:
     values = {"runs": runs, "now": uow.now, "actor_id": uow.actor.id}
     count = 0
     for row in (await uow.execute(RELEASE_DUE, values)).all():
-        run_id, released = row[0], released_from(row[1])
+        run_id, released = row.run_id, released_from(row.found)
         count += len(released)
         uow.touch(f"run:{run_id}", *(f"process_run:{item.id}" for item in released))
         ids = tuple(item.id for item in released)

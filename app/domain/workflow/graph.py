@@ -1,4 +1,4 @@
-"""The pure side of dependencies: which processes may begin, and whether a definition's edges can be satisfied at all."""
+"""The pure side of dependencies: which processes may begin, and whether edges can be satisfied at all."""
 
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence

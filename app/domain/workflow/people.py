@@ -45,7 +45,7 @@ async def holders(uow: UnitOfWork, row: ProcessRow, role: str | None, *, user_id
         "node_path": row.node_path,
         "many": MANY,
     }
-    return [Person(id_, name) for name, id_ in await uow.execute(READ_HOLDERS, values)]
+    return [Person(row.id, row.name) for row in await uow.execute(READ_HOLDERS, values)]
 
 
 async def who_else(uow: UnitOfWork, row: ProcessRow, role: str) -> list[Person]:

@@ -1,4 +1,4 @@
-"""A process run as the engine decides on it: its row, its run and what its definition asks for. One statement reads it."""
+"""A process run as the engine decides on it: its row, its run and what its definition asks for, in one statement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,11 +69,11 @@ class ProcessRow:
 
 
 COLUMNS = """
-    p.id, p.run_id, p.process_id, p.code, p.label, p.kind, p.state, p.row_version, p.node_id, p.owner_role, p.assignee_id,
-    p.maker_id, p.makers::text, p.signers::text, p.waiting_on, p.round, p.attempt, p.level, p.levels, p.earliest_start,
-    p.due_at, p.ready_at, p.started_at, p.submitted_at, p.finished_at, p.state_before_hold, p.review_by, p.reason,
-    p.comment, p.snapshot_hash, p.application_id, a.code, n.path, r.state, r.reference, r.business_date, d.skip_allowed,
-    d.require_comment, d.action, d.parameters::text, d.max_attempts, d.backoff_seconds,
+    p.id, p.run_id, p.process_id, p.code, p.label, p.kind, p.state, p.row_version, p.node_id, p.owner_role,
+    p.assignee_id, p.maker_id, p.makers::text, p.signers::text, p.waiting_on, p.round, p.attempt, p.level, p.levels,
+    p.earliest_start, p.due_at, p.ready_at, p.started_at, p.submitted_at, p.finished_at, p.state_before_hold,
+    p.review_by, p.reason, p.comment, p.snapshot_hash, p.application_id, a.code, n.path, r.state, r.reference,
+    r.business_date, d.skip_allowed, d.require_comment, d.action, d.parameters::text, d.max_attempts, d.backoff_seconds,
     ARRAY(SELECT l.role FROM process_approval_level l WHERE l.parent_id = p.process_id ORDER BY l.level)
 """
 SOURCES = """

@@ -13,9 +13,9 @@ from app.domain.jobs.runs import withdraw_jobs
 from app.domain.workflow import work_queue
 from app.domain.workflow.decisions import MAX_REASON
 from app.domain.workflow.events import RunFinished, RunStateChanged
+from app.domain.workflow.released import RELEASED, released_from
 from app.domain.workflow.states import Guard, RunState
 from app.domain.workflow.transitions import acting_as
-from app.domain.workflow.writing import released_from
 
 LOCK_RUN = text(
     """
@@ -58,10 +58,8 @@ SELECT id FROM open WHERE kind = 'automatic' AND state IN ('ready', 'in_progress
 )
 # Jobs that had been sent off before the hold and came back, because the run was on hold, are finished by now.
 UNQUEUED = text(
-    """
-SELECT jsonb_agg(jsonb_build_object(
-           'id', p.id, 'code', p.code, 'kind', p.kind, 'state', p.state, 'action', d.action,
-           'parameters', d.parameters, 'max_attempts', d.max_attempts, 'backoff_seconds', d.backoff_seconds))::text
+    f"""
+SELECT {RELEASED.format("p", "p.state")}
 FROM process_run p JOIN process d ON d.id = p.process_id
 WHERE p.run_id = :id AND p.kind = 'automatic' AND p.state = 'ready'
   AND NOT EXISTS (SELECT FROM job_run j

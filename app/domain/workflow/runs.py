@@ -12,12 +12,14 @@ from app.core.audit import AuditEntry
 from app.core.errors import Conflict, FieldProblem, Forbidden, NotFound, ValidationFailed
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
+from app.domain.calendars.deadlines import parse_deadline
+from app.domain.calendars.store import calendar_of_id
 from app.domain.workflow import work_queue
 from app.domain.workflow.events import ProcessesReleased, RunCreated
 from app.domain.workflow.graph import ENTRY_STATE
+from app.domain.workflow.released import RELEASED, Released, released_from
 from app.domain.workflow.states import ProcessState
 from app.domain.workflow.transitions import acting_as
-from app.domain.workflow.writing import Released, released_from
 from models.base import uuid7
 
 MAX_VARIANT = 32
@@ -38,8 +40,9 @@ WHERE w.id = :workflow_id OR w.code = :code
 # The reference follows from the occurrence, so that it holds back a second run also where the node is empty.
 INSERT_RUN = text(
     """
-INSERT INTO workflow_run (id, reference, label, workflow_id, version_id, application_id, business_date, node_id, variant,
-                          state, process_count, open_count, started_at, created_at, created_by, updated_at, updated_by)
+INSERT INTO workflow_run (id, reference, label, workflow_id, version_id, application_id, business_date, node_id,
+                          variant, state, process_count, open_count, started_at,
+                          created_at, created_by, updated_at, updated_by)
 SELECT :id, :reference, :label, :workflow_id, :version_id, :application_id, :business_date, :node_id, :variant,
        'active', n.count, n.count, :now, :now, :actor_id, :now, :actor_id
 FROM (SELECT count(*) AS count FROM process WHERE version_id = :version_id) n
@@ -100,9 +103,7 @@ WITH made AS (
     SELECT uuidv7(), id, 'release', 'blocked', state, :now, 1, 0, level, :now, :actor_id, :now, :actor_id
     FROM made WHERE state <> 'blocked'
 )
-SELECT jsonb_agg(jsonb_build_object(
-           'id', m.id, 'code', m.code, 'kind', m.kind, 'state', m.state, 'action', d.action,
-           'parameters', d.parameters, 'max_attempts', d.max_attempts, 'backoff_seconds', d.backoff_seconds))::text
+SELECT {RELEASED.format("m", "m.state")}
 FROM made m JOIN process d ON d.id = m.process_id WHERE m.state <> 'blocked'
 """
 ).bindparams(bindparam("start_times", type_=JSONB))
@@ -157,8 +158,9 @@ async def create_run(
     if not uow.actor.is_system and acting_as(uow, decision).grant_for(found) is None:
         raise Forbidden(f"You may not create runs of {found.label} there: none of your grants reaches its node.")
     variant = _variant(variant)
-    values = {
-        "id": uuid7(),
+    run_id = uuid7()
+    values: dict[str, Any] = {
+        "id": run_id,
         "workflow_id": found.id,
         "version_id": found.version_id,
         "application_id": found.application_id,
@@ -172,7 +174,6 @@ async def create_run(
     }
     if (await uow.execute(INSERT_RUN, values)).first() is None:
         return await _existing(uow, values)
-    run_id: UUID = values["id"]
     await _fill(uow, found, values)
     uow.emit(RunCreated(at=uow.now, run_id=run_id))
     uow.touch("runs", f"run:{run_id}")
@@ -191,10 +192,10 @@ async def create_run(
 
 async def _find(uow: UnitOfWork, workflow: UUID | str, node_id: UUID | None) -> _Workflow:
     code, id_ = (workflow, None) if isinstance(workflow, str) else (None, workflow)
-    row = (await uow.execute(FIND_WORKFLOW, {"code": code, "workflow_id": id_, "node_id": node_id})).first()
+    row = (await uow.execute(FIND_WORKFLOW, {"code": code, "workflow_id": id_, "node_id": node_id})).mappings().first()
     if row is None:
         raise NotFound(f"There is no workflow {workflow}.")
-    found = _Workflow(*row)
+    found = _Workflow(**row)
     if node_id is not None and found.node_id is None:
         raise ValidationFailed([FieldProblem("node", "There is no such hierarchy node; choose another.")])
     if not found.active:
@@ -205,14 +206,26 @@ async def _find(uow: UnitOfWork, workflow: UUID | str, node_id: UUID | None) -> 
 
 
 async def _fill(uow: UnitOfWork, found: _Workflow, values: dict[str, Any]) -> None:
+    starts = await _start_times(uow, found, values["business_date"])
     await uow.execute(INSERT_STAGES, values)
-    released = released_from(await uow.scalar(INSERT_PROCESSES, {**values, "start_times": {}}))
+    released = released_from(await uow.scalar(INSERT_PROCESSES, {**values, "start_times": starts}))
     await uow.execute(INSERT_EDGES, values)
     begin_now: tuple[Released, ...] = tuple(item for item in released if item.state is not ProcessState.PLANNED)
     if begin_now:
         ids = tuple(item.id for item in begin_now)
         uow.emit(ProcessesReleased(at=uow.now, run_id=values["id"], process_run_ids=ids))
     await work_queue.queue(uow, begin_now)
+
+
+async def _start_times(uow: UnitOfWork, found: _Workflow, business_date: date) -> dict[str, str]:
+    """Each distinct earliest start once, as an instant."""
+    if not found.start_formulas:
+        return {}
+    calendar = await calendar_of_id(uow, found.calendar_id)
+    return {
+        formula: parse_deadline(formula).resolve(business_date, calendar).isoformat()
+        for formula in found.start_formulas
+    }
 
 
 async def _existing(uow: UnitOfWork, values: dict[str, Any]) -> UUID:

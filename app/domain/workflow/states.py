@@ -148,7 +148,8 @@ _TABLE = (
     Transition(Name.RELEASE, "Release", RESTING, None, Who.ENGINE),
     Transition(Name.CLAIM, "Take", frozenset({_S.READY}), _S.ASSIGNED, Who.OWNER, (Guard.HUMAN_WORK,)),
     Transition(
-        Name.ASSIGN, "Assign", _WORKABLE, None, Who.LEAD, (Guard.HUMAN_WORK, Guard.ASSIGNEE_MAY_DO_IT), (Input.ASSIGNEE,)
+        Name.ASSIGN, "Assign", _WORKABLE, None, Who.LEAD, (Guard.HUMAN_WORK, Guard.ASSIGNEE_MAY_DO_IT),
+        (Input.ASSIGNEE,),
     ),
     Transition(
         Name.START, "Start", frozenset({_S.READY, _S.ASSIGNED}), _S.IN_PROGRESS, Who.OWNER, (Guard.HUMAN_WORK,)

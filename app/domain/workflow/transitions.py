@@ -17,8 +17,9 @@ from app.domain.workflow.decisions import MAX_REASON, Acting, Command, Refusal, 
 from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunFinished
 from app.domain.workflow.people import holders, in_words, who_else
 from app.domain.workflow.process_row import ProcessRow, lock_process
+from app.domain.workflow.released import Released
 from app.domain.workflow.states import TRANSITIONS, Guard, Input, Name, ProcessState, RunState, Transition
-from app.domain.workflow.writing import Released, Written, write
+from app.domain.workflow.writing import Written, write
 
 _TRACKED = (
     "state", "assignee_id", "maker_id", "round", "attempt", "level", "review_by", "reason", "comment", "snapshot_hash",
@@ -73,8 +74,8 @@ async def transition(
             "Read it again and decide anew.",
             context={"row_version": row.row_version, "state": row.state.value},
         )
-    command = await _command(uow, rule, row, reason, comment, data or {})
-    return await _perform(uow, rule, row, command, acting_as(uow, decision), decision)
+    command = await _command(uow, rule, row, reason=reason, comment=comment, data=data or {})
+    return await _perform(uow, rule, row, command=command, acting=acting_as(uow, decision), decision=decision)
 
 
 async def engine_transition(
@@ -83,11 +84,12 @@ async def engine_transition(
     """A step of the platform itself on a process that is locked, whoever's command has led to it."""
     acting = Acting(system_actor(), ())
     command = Command(name, reason=reason, fingerprint=fingerprint)
-    return await _perform(uow, TRANSITIONS[name], row, command, acting, Decision((), SYSTEM))
+    decision = Decision((), SYSTEM)
+    return await _perform(uow, TRANSITIONS[name], row, command=command, acting=acting, decision=decision)
 
 
 async def _perform(
-    uow: UnitOfWork, rule: Transition, row: ProcessRow, command: Command, acting: Acting, decision: Decision
+    uow: UnitOfWork, rule: Transition, row: ProcessRow, *, command: Command, acting: Acting, decision: Decision
 ) -> TransitionResult:
     refusal = check(rule, row, command, acting)
     if refusal is not None:
@@ -96,7 +98,7 @@ async def _perform(
     now_is = after(rule, row, command, acting, now=uow.now, content_hash=content_hash)
     written = await write(uow, command, row, now_is, acting)
     await _tell(uow, command, row, now_is, written)
-    _audit(uow, command, row, now_is, written, decision, acting)
+    _audit(uow, command, row, now_is, written=written, decision=decision, acting=acting)
     return TransitionResult(
         process_run_id=row.id,
         run_id=row.run_id,
@@ -136,6 +138,7 @@ async def _command(
     uow: UnitOfWork,
     rule: Transition,
     row: ProcessRow,
+    *,
     reason: str | None,
     comment: str | None,
     data: Mapping[str, Any],
@@ -214,7 +217,7 @@ def _finished(row: ProcessRow, written: Written) -> bool:
 
 
 async def _tell(uow: UnitOfWork, command: Command, row: ProcessRow, now_is: ProcessRow, written: Written) -> None:
-    """Events, live topics and jobs. While a run is on hold nothing new is sent to a worker; its resumption does that."""
+    """Events, live topics and jobs. While a run is on hold nothing is sent to a worker; its resumption does that."""
     uow.emit(
         ProcessStateChanged(
             at=uow.now,
@@ -245,6 +248,7 @@ def _audit(
     command: Command,
     row: ProcessRow,
     now_is: ProcessRow,
+    *,
     written: Written,
     decision: Decision,
     acting: Acting,

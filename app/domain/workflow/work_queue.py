@@ -6,8 +6,8 @@ from uuid import UUID
 from app.core.uow import UnitOfWork
 from app.domain.jobs.runs import queue_job, withdraw_jobs
 from app.domain.workflow.process_row import ProcessRow
+from app.domain.workflow.released import Released
 from app.domain.workflow.states import ProcessKind, ProcessState
-from app.domain.workflow.writing import Released
 
 
 async def queue(uow: UnitOfWork, released: Iterable[Released]) -> None:

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-import orjson
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -13,7 +11,8 @@ from app.core.uow import UnitOfWork
 from app.domain.workflow.decisions import Acting, Command, contribution
 from app.domain.workflow.graph import ENTRY_STATE
 from app.domain.workflow.process_row import ProcessRow
-from app.domain.workflow.states import Name, ProcessKind, ProcessState, RunState
+from app.domain.workflow.released import RELEASED, Released, released_from
+from app.domain.workflow.states import Name, RunState
 
 _CHANGE = """
 WITH changed AS (
@@ -40,16 +39,18 @@ WITH changed AS (
 
 # A closing process satisfies the edges that accept its state; each edge counts down its successor once, and the
 # successor that reaches zero is released here and nowhere else. The cost follows the out-degree, not the run.
+_ENTRY_AHEAD = ENTRY_STATE.format(waiting_on="s.waiting_on - 1", earliest_start="s.earliest_start", kind="s.kind")
 _CLOSE = f"""
 , passed AS (
-    UPDATE process_edge SET satisfied_at = :now, row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
+    UPDATE process_edge SET
+        satisfied_at = :now, row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
     WHERE predecessor_id = :id AND satisfied_at IS NULL AND hardness = 'hard' AND :state = ANY (accepts)
     RETURNING successor_id
 ), ahead AS (
     SELECT s.id, s.process_id, s.code, s.kind, s.state AS old_state, s.round, s.attempt, s.level,
            s.waiting_on - 1 AS waiting_on,
            CASE WHEN s.state = 'blocked'
-                THEN {ENTRY_STATE.format(waiting_on="s.waiting_on - 1", earliest_start="s.earliest_start", kind="s.kind")}
+                THEN {_ENTRY_AHEAD}
                 ELSE s.state END AS new_state,
            CASE WHEN s.kind = 'approval' AND :contribution <> CAST('[]' AS jsonb)
                 THEN (SELECT jsonb_agg(DISTINCT m.id)
@@ -84,34 +85,20 @@ _CLOSE = f"""
     WHERE id = :run_id
     RETURNING state
 )
-SELECT changed.row_version, closed.state,
-       (SELECT jsonb_agg(jsonb_build_object(
-                   'id', a.id, 'code', a.code, 'kind', a.kind, 'state', a.new_state, 'action', d.action,
-                   'parameters', d.parameters, 'max_attempts', d.max_attempts, 'backoff_seconds', d.backoff_seconds))
-        FROM ahead a JOIN process d ON d.id = a.process_id WHERE a.new_state <> a.old_state)::text
+SELECT changed.row_version, closed.state AS run_state,
+       (SELECT {RELEASED.format("a", "a.new_state")}
+        FROM ahead a JOIN process d ON d.id = a.process_id WHERE a.new_state <> a.old_state) AS released
 FROM changed, closed
 """
 
 
 _JSON = [bindparam(name, type_=JSONB(none_as_null=True)) for name in ("makers", "signers")]
-CHANGE = text(f"{_CHANGE} SELECT row_version, CAST(NULL AS text), CAST(NULL AS text) FROM changed").bindparams(*_JSON)
+CHANGE = text(
+    f"{_CHANGE} SELECT row_version, CAST(NULL AS text) AS run_state, CAST(NULL AS text) AS released FROM changed"
+).bindparams(*_JSON)
 CHANGE_AND_CLOSE = text(_CHANGE + _CLOSE).bindparams(*_JSON, bindparam("contribution", type_=JSONB))
 
 _DECISIONS = {Name.APPROVE: "approved", Name.REJECT: "rejected"}
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """A process that may begin now, or `planned`: as soon as its earliest start is reached."""
-
-    id: UUID
-    code: str
-    kind: ProcessKind
-    state: ProcessState
-    action: str | None
-    parameters: dict[str, Any]
-    max_attempts: int
-    backoff_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +116,8 @@ async def write(uow: UnitOfWork, command: Command, before: ProcessRow, now_is: P
         values |= {"run_id": before.run_id, "contribution": [str(id_) for id_ in contribution(now_is)]}
     statement = CHANGE_AND_CLOSE if closing else CHANGE
     written = (await uow.execute(statement, values)).one()
-    return Written(written[0], RunState(written[1] or before.run_state), released_from(written[2]))
-
-
-def released_from(json_text: str | None) -> tuple[Released, ...]:
-    return tuple(
-        Released(
-            UUID(item["id"]),
-            item["code"],
-            ProcessKind(item["kind"]),
-            ProcessState(item["state"]),
-            item["action"],
-            item["parameters"] or {},
-            item["max_attempts"] or 1,
-            item["backoff_seconds"] or 0,
-        )
-        for item in orjson.loads(json_text or "[]")
+    return Written(
+        written.row_version, RunState(written.run_state or before.run_state), released_from(written.released)
     )
 
 

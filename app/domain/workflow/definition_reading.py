@@ -1,0 +1,89 @@
+"""A workflow version out of its rows."""
+
+from collections import defaultdict
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+
+from app.core.errors import NotFound
+from app.core.uow import UnitOfWork
+from app.domain.workflow.definitions import WorkflowDefinition
+from app.domain.workflow.package_loader import read_workflow
+
+READ_WORKFLOW = text(
+    """
+SELECT w.code, w.label, a.code AS application, c.code AS calendar, n.code AS node, w.description,
+       coalesce((SELECT h.code FROM hierarchy h WHERE h.id = n.hierarchy_id),
+                (SELECT h.code FROM process p JOIN hierarchy_node q ON q.id = p.node_id
+                 JOIN hierarchy h ON h.id = q.hierarchy_id WHERE p.version_id = v.id ORDER BY p.rank LIMIT 1)
+       ) AS node_hierarchy
+FROM workflow_version v
+JOIN workflow w ON w.id = v.workflow_id
+JOIN application a ON a.id = w.application_id
+JOIN calendar c ON c.id = w.calendar_id
+LEFT JOIN hierarchy_node n ON n.id = w.node_id
+WHERE v.id = :id
+"""
+)
+READ_STAGES = text("SELECT id, parent_id, code, label, deadline FROM stage WHERE version_id = :id ORDER BY rank, id")
+READ_PROCESSES = text(
+    """
+SELECT p.id, p.stage_id, p.code, p.label, p.kind, p.owner_role, n.code AS node, p.action, p.parameters::text,
+       p.instructions, p.deadline, p.earliest_start, p.warn_minutes, p.expected_minutes, p.critical, p.require_comment,
+       p.skip_allowed, p.max_attempts, p.backoff_seconds,
+       (SELECT jsonb_agg(jsonb_build_object('level', l.level, 'role', l.role) ORDER BY l.level)
+        FROM process_approval_level l WHERE l.parent_id = p.id)::text AS approval_levels,
+       (SELECT jsonb_agg(jsonb_build_object('code', e.code, 'label', e.label, 'required', e.mandatory, 'file_types',
+                         regexp_split_to_array(coalesce(e.file_types, ''), '\\s*,\\s*')) ORDER BY e.position)
+        FROM process_evidence e WHERE e.parent_id = p.id)::text AS evidence,
+       (SELECT jsonb_agg(jsonb_build_object('code', i.code, 'label', i.label, 'required', i.mandatory)
+                         ORDER BY i.position)
+        FROM process_checklist_item i WHERE i.parent_id = p.id)::text AS checklist
+FROM process p LEFT JOIN hierarchy_node n ON n.id = p.node_id
+WHERE p.version_id = :id ORDER BY p.rank, p.id
+"""
+)
+READ_DEPENDENCIES = text(
+    """
+SELECT a.code AS "from", b.code AS "to", d.edge_type AS type, d.hardness, d.accepts
+FROM process_dependency d JOIN process a ON a.id = d.predecessor_id JOIN process b ON b.id = d.successor_id
+WHERE d.version_id = :id ORDER BY b.rank, a.rank
+"""
+)
+_JSON = ("parameters", "approval_levels", "evidence", "checklist")
+
+
+async def read_definition(uow: UnitOfWork, version_id: UUID) -> WorkflowDefinition:
+    """Read a version whole, in four statements. Raises NotFound."""
+    head = (await uow.execute(READ_WORKFLOW, {"id": version_id})).mappings().first()
+    if head is None:
+        raise NotFound("There is no such workflow version.")
+    stages = (await uow.execute(READ_STAGES, {"id": version_id})).mappings().all()
+    processes: defaultdict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    for row in (await uow.execute(READ_PROCESSES, {"id": version_id})).mappings():
+        processes[row["stage_id"]].append(_process(dict(row)))
+    built: dict[UUID, dict[str, Any]] = {}
+    top: list[dict[str, Any]] = []
+    for stage in stages:
+        data: dict[str, Any] = {"code": stage["code"], "label": stage["label"], "deadline": stage["deadline"]}
+        data |= {"processes": processes[stage["id"]], "stages": []}
+        built[stage["id"]] = data
+        (built[stage["parent_id"]]["stages"] if stage["parent_id"] else top).append(data)
+    dependencies = (await uow.execute(READ_DEPENDENCIES, {"id": version_id})).mappings().all()
+    return read_workflow({**head, "stages": top, "dependencies": [dict(edge) for edge in dependencies]})
+
+
+def _process(row: dict[str, Any]) -> dict[str, Any]:
+    for name in ("id", "stage_id"):
+        row.pop(name)
+    for name in _JSON:
+        value = row.pop(name)
+        if value is not None:
+            row[name] = orjson.loads(value)
+    row["retry"] = {"max_attempts": row.pop("max_attempts") or 3, "backoff_seconds": row.pop("backoff_seconds") or 0}
+    for name in ("warn_minutes", "expected_minutes"):
+        if row[name] is None:
+            row.pop(name)
+    return row

@@ -1,0 +1,155 @@
+"""A workflow version as a value: what designers write, the linter reads and `definition_store` keeps in rows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.domain.workflow.states import ProcessKind
+
+Code = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+WorkflowCode = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=48)]
+Label = Annotated[str, Field(min_length=1, max_length=200)]
+RoleCode = Annotated[str, Field(min_length=1, max_length=48)]
+Formula = Annotated[str, Field(min_length=1, max_length=80)]
+EndState = Literal["done", "skipped", "cancelled", "failed"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ApprovalLevel(_Part):
+    level: Annotated[int, Field(ge=1, le=9)]
+    role: RoleCode
+
+
+class Evidence(_Part):
+    code: Annotated[str, Field(min_length=1, max_length=48)]
+    label: Label
+    required: bool = True
+    file_types: tuple[str, ...] = ("pdf", "xlsx", "csv", "png", "jpg", "txt")
+
+
+class ChecklistItem(_Part):
+    code: Annotated[str, Field(min_length=1, max_length=48)]
+    label: Annotated[str, Field(min_length=1, max_length=300)]
+    required: bool = True
+
+
+class Retry(_Part):
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    backoff_seconds: Annotated[int, Field(ge=0, le=86_400)] = 10
+
+
+class ProcessDefinition(_Part):
+    """`approver_role` is short for one approval level with that role."""
+
+    code: Code
+    label: Label
+    kind: ProcessKind
+    owner_role: RoleCode | None = None
+    node: str | None = None
+    action: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    instructions: str | None = None
+    deadline: Formula | None = None
+    earliest_start: Formula | None = None
+    warn_minutes: Annotated[int, Field(ge=0)] = 30
+    expected_minutes: Annotated[int, Field(ge=0)] = 10
+    critical: bool = False
+    require_comment: bool = False
+    skip_allowed: bool = False
+    retry: Retry = Retry()
+    approval_levels: tuple[ApprovalLevel, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    checklist: tuple[ChecklistItem, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_level_in_short(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or "approver_role" not in data:
+            return data
+        data = dict(data)
+        role = data.pop("approver_role")
+        levels = data.setdefault("approval_levels", [{"level": 1, "role": role}])
+        if role not in [level.get("role") for level in levels if isinstance(level, Mapping)]:
+            raise ValueError(f"approver_role {role!r} is not among the approval_levels; write one or the other")
+        return data
+
+
+class StageDefinition(_Part):
+    """A stage's own processes come before its sub-stages; `order` sorts stages beside each other when it is read."""
+
+    code: Code
+    label: Label
+    deadline: Formula | None = None
+    processes: tuple[ProcessDefinition, ...] = ()
+    stages: tuple["StageDefinition", ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sort(cls, data: Any) -> Any:
+        return _in_order(data)
+
+
+class Dependency(_Part):
+    """`to` waits for `from`, until that has ended in one of the states `accepts`."""
+
+    predecessor: Annotated[Code, Field(alias="from")]
+    successor: Annotated[Code, Field(alias="to")]
+    type: Literal["FS"] = "FS"
+    hardness: Literal["hard"] = "hard"
+    accepts: Annotated[tuple[EndState, ...], Field(min_length=1)] = ("done", "skipped")
+
+
+class WorkflowDefinition(_Part):
+    """Nodes are codes in the hierarchy `node_hierarchy`."""
+
+    code: WorkflowCode
+    label: Label
+    application: str
+    calendar: str
+    node_hierarchy: str | None = None
+    node: str | None = None
+    description: str | None = None
+    stages: tuple[StageDefinition, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sort(cls, data: Any) -> Any:
+        return _in_order(data)
+
+    def walk(self) -> Iterator[tuple[StageDefinition, tuple[StageDefinition, ...]]]:
+        """Every stage with the stages above it, from top to bottom as a reader sees them."""
+        pending: list[tuple[StageDefinition, tuple[StageDefinition, ...]]]
+        pending = [(stage, ()) for stage in reversed(self.stages)]
+        while pending:
+            stage, above = pending.pop()
+            yield stage, above
+            pending.extend((child, (*above, stage)) for child in reversed(stage.stages))
+
+    def processes(self) -> Iterator[tuple[ProcessDefinition, StageDefinition]]:
+        """Every process with its stage, from top to bottom."""
+        for stage, _ in self.walk():
+            for process in stage.processes:
+                yield process, stage
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data, without what equals its default: the shape of a package's file and of the digest."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def _in_order(data: Any) -> Any:
+    """Sort `stages` by their `order`, where they have one, and take it off: from here on their place says it."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("stages"), list | tuple):
+        return data
+    stages = list(data["stages"])
+    if not all(isinstance(stage, Mapping) for stage in stages):
+        return data
+    places = [stage.get("order", index + 1) for index, stage in enumerate(stages)]
+    if not all(isinstance(place, int) for place in places):
+        raise ValueError("the order of a stage is a whole number")
+    ordered = [stage for _, stage in sorted(zip(places, stages, strict=True), key=lambda pair: pair[0])]
+    return {**data, "stages": [{k: v for k, v in stage.items() if k != "order"} for stage in ordered]}

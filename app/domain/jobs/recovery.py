@@ -36,7 +36,7 @@ FROM job_run WHERE state = 'running' AND lease_until < clock_timestamp() ORDER B
 _STRANDED = text(
     """
 SELECT id FROM job_run
-WHERE state IN ('queued', 'retrying') AND coalesce(lease_until, created_at) < clock_timestamp() - :after
+WHERE state IN ('queued', 'retrying') AND coalesce(lease_until, created_at) < clock_timestamp() - make_interval(secs => :after)
   AND NOT EXISTS (SELECT FROM outbox WHERE job = :job AND payload ->> 'job_run_id' = job_run.id::text
                                        AND done_at IS NULL AND failed_at IS NULL)
 ORDER BY id LIMIT :most
@@ -85,7 +85,7 @@ async def reap_lost(platform: Platform, *, hooks: ProcessHooks) -> int:
 
 async def deliver_stranded(uow: UnitOfWork) -> int:
     """Queue a delivery for the job runs that wait for one that will not come; return how many."""
-    rows = await uow.execute(_STRANDED, {"job": RUN_JOB, "after": STRANDED_AFTER, "most": MOST_AT_ONCE})
+    rows = await uow.execute(_STRANDED, {"job": RUN_JOB, "after": STRANDED_AFTER.total_seconds(), "most": MOST_AT_ONCE})
     ids = list(rows.scalars())
     for job_run_id in ids:
         uow.enqueue(RUN_JOB, {"job_run_id": job_run_id})

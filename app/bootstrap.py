@@ -10,14 +10,31 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.core.actor import Actor
 from app.core.clock import Clock
 from app.core.db import create_engine, read_shift
-from app.core.events import Handlers
+from app.core.events import Handlers, RecordCreated, RecordDeleted, RecordUpdated
+from app.core.secret_box import SecretBox
 from app.core.settings import Settings
 from app.core.uow import Resources, UnitOfWork
+from app.domain.access.accounts import end_access_of_deleted_user, end_access_of_inactive_user
+from app.domain.access.grants import check_written_grant, touch_policy
 from app.domain.access.policy import AccessPolicy, load_policy
+from app.domain.finance.actions import ACTIONS
+from app.domain.finance.process_controls import breaches_commented, signed_figures
+from app.domain.jobs.events import JobWasAborted
+from app.domain.sla.clocks import on_process_state_changed, on_run_created, on_run_state_changed
+from app.domain.workflow.automation import on_job_aborted
+from app.domain.workflow.events import ProcessStateChanged, RunCreated, RunStateChanged
 from models.registry import Registry, product_registry
 
 # Which feature hears what, inside the transaction. A lower feature reaches a higher one only through this table.
-HANDLERS: Handlers = {}
+HANDLERS: Handlers = {
+    RecordCreated: (check_written_grant, touch_policy),
+    RecordUpdated: (check_written_grant, touch_policy, end_access_of_inactive_user),
+    RecordDeleted: (touch_policy, end_access_of_deleted_user),
+    RunCreated: (on_run_created,),
+    RunStateChanged: (on_run_state_changed,),
+    ProcessStateChanged: (on_process_state_changed,),
+    JobWasAborted: (on_job_aborted,),
+}
 
 
 @dataclass
@@ -52,12 +69,23 @@ async def build(settings: Settings, *, registry: Registry | None = None, pool_si
         raise ValueError("build() needs settings.database_url; `steps run` fills it in for the embedded server")
     registry = registry or product_registry()
     engine = create_engine(settings.database_url, pool_size=pool_size)
-    runtime = Runtime(
+    return Runtime(
         settings=settings,
         engine=engine,
         registry=registry,
         clock=Clock(await read_shift(engine)),
         policy=await load_policy(engine, registry),
-        services={},
+        services=_services(settings),
     )
-    return runtime
+
+
+def _services(settings: Settings) -> dict[str, Any]:
+    """Ports and tables that features find by name in `uow.resources.services`."""
+    services: dict[str, Any] = {
+        "actions": ACTIONS,
+        "process_guards": (breaches_commented,),
+        "process_content": (signed_figures,),
+    }
+    if settings.secret_key is not None:
+        services["secret_box"] = SecretBox(settings.secret_key.get_secret_value())
+    return services

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import select, text, update
 
-from app.bootstrap import PROCESS_HOOKS, Runtime
+from app.bootstrap import Runtime
 from app.core.actor import Actor, system_actor
 from app.core.errors import TransitionRefused
 from app.core.progress import Progress
@@ -28,6 +28,7 @@ from app.domain.workflow import commands
 from app.domain.workflow.automation import release_planned
 from app.domain.workflow.checklist import answer_item
 from app.domain.workflow.runs import create_run
+from jobs.automation import HOOKS
 from models.system.tables import outbox
 
 REJECTIONS = (
@@ -175,7 +176,7 @@ class _Day:
         if queued is not None:
             took = timedelta(seconds=self.dice.randint(2, 25))
             await execute_job_run(
-                self.runtime, queued, worker="history", now=now, finished=now + took, hooks=PROCESS_HOOKS
+                self.runtime, queued, worker="history", now=now, finished=now + took, hooks=HOOKS
             )
 
     async def _by_hand(self, row: object, now: datetime) -> None:

@@ -97,7 +97,7 @@ async def create_user(
     )
     uow.audit(
         AuditEntry(
-            command="create",
+            command="user.create",
             entity="user",
             record_id=id_,
             after=values,
@@ -310,7 +310,7 @@ def _record(
 ) -> None:
     uow.audit(
         AuditEntry(
-            command=command,
+            command=f"user.{command}",
             entity="user",
             record_id=user_id,
             reason=reason,

@@ -70,7 +70,7 @@ def identity_query(credential_columns: str, credential: str, condition: str) -> 
         condition: what makes the credential good. Parameters: `locked_for_good`, `now`, and its own.
     """
     # Built from constants of this package only; every value is a bound parameter.
-    statement = f"SELECT c.id, {credential_columns}, {_USER_COLUMNS} FROM {credential} c {_USER_JOIN} WHERE {condition}"  # noqa: S608
+    statement = f"SELECT c.id, {credential_columns}, {_USER_COLUMNS} FROM {credential} c {_USER_JOIN} WHERE {condition}"
     return text(statement).columns(
         id=Uuid,
         user_id=Uuid,

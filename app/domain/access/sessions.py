@@ -101,7 +101,7 @@ async def open_session(uow: UnitOfWork, *, user_agent: str | None) -> OpenedSess
     )
     users = uow.table("user")
     await uow.execute(update(users).where(users.c.id == actor.id).values(last_sign_in_at=now))
-    uow.audit(AuditEntry(command="sign_in", entity="user", record_id=actor.id, context={"session": opened.id}))
+    uow.audit(AuditEntry(command="user.sign_in", entity="user", record_id=actor.id, context={"session": opened.id}))
     return opened
 
 
@@ -175,13 +175,13 @@ async def revoke_session(uow: UnitOfWork, *, session_id: UUID) -> None:
         changing_id(uow)
     else:
         await require_in_scope(uow, "delete", "user_session", session_id)
-    await _end(uow, sessions.c.id == session_id, user_id=owner, command="end_session")
+    await _end(uow, sessions.c.id == session_id, user_id=owner, command="user.end_session")
 
 
 async def end_current_session(uow: UnitOfWork) -> None:
     """End the session that the actor came with."""
     user_id = own_id(uow)
-    await _end(uow, uow.table("user_session").c.id == uow.actor.session_id, user_id=user_id, command="sign_out")
+    await _end(uow, uow.table("user_session").c.id == uow.actor.session_id, user_id=user_id, command="user.sign_out")
 
 
 async def sign_out_everywhere(uow: UnitOfWork, *, keep_current: bool) -> int:
@@ -195,7 +195,7 @@ async def end_sessions(uow: UnitOfWork, *, user_id: UUID, keep: UUID | None = No
     condition = sessions.c.user_id == user_id
     if keep is not None:
         condition &= sessions.c.id != keep
-    return await _end(uow, condition, user_id=user_id, command="end_sessions")
+    return await _end(uow, condition, user_id=user_id, command="user.end_sessions")
 
 
 async def _end(uow: UnitOfWork, condition: ColumnElement[bool], *, user_id: UUID, command: str) -> int:

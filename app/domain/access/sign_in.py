@@ -24,6 +24,7 @@ from models.base import uuid7
 from models.system.tables import audit_entry
 
 LONGEST_EMAIL = 255
+SIGN_IN = "user.sign_in"
 
 # Failures under a name without an account are filed under an id made from the name, which no account can have.
 _UNKNOWN_NAMES = UUID("6f0f0c5e-5d0c-5b0e-9d55-3a2c8be0a9f1")
@@ -203,7 +204,7 @@ async def _count_unknown(uow: UnitOfWork, email: str) -> Exception:
     await uow.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(str(id_), 0))))
     last = await uow.scalar(
         select(audit_entry.c.context)
-        .where(audit_entry.c.entity == "user", audit_entry.c.record_id == id_, audit_entry.c.command == "sign_in")
+        .where(audit_entry.c.entity == "user", audit_entry.c.record_id == id_, audit_entry.c.command == SIGN_IN)
         .order_by(audit_entry.c.sequence.desc())
         .limit(1)
     )
@@ -219,9 +220,9 @@ async def _count_unknown(uow: UnitOfWork, email: str) -> Exception:
 def _refuse(
     uow: UnitOfWork, id_: UUID, record: FailureRecord, *, now: datetime, email: str | None = None
 ) -> SignInRefused | SignInPaused:
-    _audit(uow, id_, record, email, command="sign_in", outcome=Outcome.FAILED)
+    _audit(uow, id_, record, email, command=SIGN_IN, outcome=Outcome.FAILED)
     if record.is_paused(now=now):
-        _audit(uow, id_, record, email, command="pause_sign_in", outcome=Outcome.OK)
+        _audit(uow, id_, record, email, command="user.pause_sign_in", outcome=Outcome.OK)
         return _paused(record, now)
     return SignInRefused("Check both and try again. After five failures sign-in pauses for a while.")
 
@@ -229,7 +230,7 @@ def _refuse(
 def _refuse_paused(
     uow: UnitOfWork, id_: UUID, record: FailureRecord, *, now: datetime, email: str | None = None
 ) -> SignInPaused:
-    _audit(uow, id_, record, email, command="sign_in", outcome=Outcome.DENIED)
+    _audit(uow, id_, record, email, command=SIGN_IN, outcome=Outcome.DENIED)
     return _paused(record, now)
 
 

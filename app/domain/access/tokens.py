@@ -100,7 +100,7 @@ async def create_token(
         )
     )
     after = {"user": user_id, "label": label, "prefix": public, "read_only": read_only, "expires_at": expires_at}
-    uow.audit(AuditEntry(command="create", entity="access_token", record_id=line.id, after=after))
+    uow.audit(AuditEntry(command="access_token.create", entity="access_token", record_id=line.id, after=after))
     return NewToken(token, line)
 
 
@@ -212,5 +212,7 @@ async def _revoke(uow: UnitOfWork, condition: ColumnElement[bool]) -> int:
     )
     ids = list(revoked.scalars())
     for id_ in ids:
-        uow.audit(AuditEntry(command="revoke", entity="access_token", record_id=id_, after={"revoked_at": now}))
+        uow.audit(
+            AuditEntry(command="access_token.revoke", entity="access_token", record_id=id_, after={"revoked_at": now})
+        )
     return len(ids)

@@ -126,6 +126,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("recipient", "dedup_key", name="uq_mail_message_once"),
         comment="Mail",
     )
+    op.create_index(
+        "ix_mail_message_queued",
+        "mail_message",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'queued'"),
+    )
     op.create_table(
         "parameter",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -481,6 +488,7 @@ def upgrade() -> None:
         sa.Column("absolute_limit", types.Amount(30, 2), nullable=True, comment="Limit in EUR"),
         sa.Column("percent_limit", types.Amount(12, 6), nullable=True, comment="Limit against flash"),
         sa.Column("percent_floor", types.Amount(30, 2), nullable=True, comment="Floor of the base in EUR"),
+        sa.Column("zscore_limit", types.Amount(8, 3), nullable=True, comment="Limit in standard deviations"),
         sa.ForeignKeyConstraint(
             ["node_id"], ["hierarchy_node.id"], name=op.f("fk_pnl_threshold_node_id"), ondelete="RESTRICT"
         ),
@@ -1742,6 +1750,7 @@ def downgrade() -> None:
     op.drop_table("role")
     op.drop_table("policy_line")
     op.drop_table("parameter")
+    op.drop_index("ix_mail_message_queued", table_name="mail_message", postgresql_where=sa.text("state = 'queued'"))
     op.drop_table("mail_message")
     op.drop_table("hierarchy")
     op.drop_table("calendar")

@@ -1,0 +1,47 @@
+"""What the events of the engine and of the clocks mean to people."""
+
+from app.core.uow import UnitOfWork
+from app.domain.notify.notices import Notice, want
+from app.domain.notify.rules import Rule
+from app.domain.sla.events import SlaThresholdsPassed, ThresholdName
+from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged
+from app.domain.workflow.states import Name, ProcessState
+
+_BY_NAME = {
+    Name.ASSIGN: Rule.ASSIGNED,
+    Name.REJECT: Rule.REJECTED,
+    Name.FAIL: Rule.FAILED,
+}
+_BY_THRESHOLD = {ThresholdName.WARNING: Rule.WARNING, ThresholdName.BREACH: Rule.BREACH}
+
+
+async def on_processes_released(uow: UnitOfWork, event: ProcessesReleased) -> None:
+    """Tell whom the released work waits for."""
+    want(uow, [Notice(Rule.RELEASED, process_run_id) for process_run_id in event.process_run_ids])
+
+
+async def on_process_state_changed(uow: UnitOfWork, event: ProcessStateChanged) -> None:
+    """Tell approvers what was submitted to them, makers what was decided, and the lead what has failed."""
+    rule = _rule(event)
+    if rule is not None:
+        want(uow, [Notice(rule, event.process_run_id)])
+
+
+def _rule(event: ProcessStateChanged) -> Rule | None:
+    if event.name in (Name.SUBMIT, Name.APPROVE) and event.to_state == ProcessState.IN_REVIEW:
+        return Rule.REVIEW
+    if event.name == Name.APPROVE and event.to_state == ProcessState.DONE:
+        return Rule.APPROVED
+    return next((rule for name, rule in _BY_NAME.items() if name == event.name), None)
+
+
+async def on_thresholds_passed(uow: UnitOfWork, event: SlaThresholdsPassed) -> None:
+    """Tell whom the work waits for that it is due soon or late; of what is late, the lead too."""
+    want(
+        uow,
+        [
+            Notice(_BY_THRESHOLD[each.threshold], each.record_id, f"{each.clock_id}:{each.generation}")
+            for each in event.passed
+            if each.record_entity == "process_run"
+        ],
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def registry() -> Registry:
 @pytest.fixture(scope="session")
 def servers() -> Iterator[EmbeddedServers]:
     """PostgreSQL and Redis of this test process, in a folder that goes with it."""
-    with tempfile.TemporaryDirectory(prefix="steps-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="steps-test-", dir=_memory()) as folder:
         for name in [name for name in os.environ if name.startswith("STEPS_")]:
             del os.environ[name]
         started = start_embedded(test_settings(Path(folder)), durable=False)
@@ -47,6 +48,13 @@ def servers() -> Iterator[EmbeddedServers]:
             yield started
         finally:
             started.stop()
+
+
+def _memory() -> str | None:
+    """A folder in memory where there is one with room: cloning a database takes 20 ms there, and a second on a disk."""
+    shm = Path("/dev/shm")  # noqa: S108
+    roomy = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 4 * 2**30
+    return str(shm) if roomy else None
 
 
 async def _make_template(database_url: str) -> None:

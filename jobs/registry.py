@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from app.domain.jobs.attempts import RUN_JOB
-from jobs import automation
+from app.domain.notify.outgoing import SEND_MAIL
+from jobs import automation, notify, sla
 from jobs.perform import Handler
 from jobs.schedule import Periodic
 
@@ -12,13 +13,16 @@ from jobs.schedule import Periodic
 JOBS: Mapping[str, Handler] = MappingProxyType(
     {
         RUN_JOB: automation.run_job,
+        SEND_MAIL: notify.send_mail,
     }
 )
 
 # Each worker does all of these; each is safe for any number of workers at once and costs only what is due.
 SCHEDULE: tuple[Periodic, ...] = (
+    Periodic("sweep the SLA clocks", seconds=2, work=sla.sweep_clocks),
     Periodic("reap lost job runs", seconds=5, work=automation.reap_lost),
     Periodic("release planned processes", seconds=5, work=automation.release_planned),
     Periodic("deliver stranded job runs", seconds=300, work=automation.deliver_stranded),
+    Periodic("deliver stranded mails", seconds=300, work=notify.deliver_stranded_mails),
     Periodic("clear what is done", seconds=3600, work=automation.clear_done),
 )

@@ -228,11 +228,8 @@ async def test_a_retry_starts_with_all_attempts_and_keeps_the_old_ones(runtime: 
         async with runtime.uow(operator) as uow:
             await runs.retry(uow, job_run_id)
     async with runtime.uow(SYSTEM) as uow:
-        entry = (
-            await uow.execute(
-                text("SELECT actor_name, command, before, after FROM audit_entry WHERE entity = 'job_run'")
-            )
-        ).one()
+        recorded = text("SELECT actor_name, command, before, after FROM audit_entry WHERE entity = 'job_run'")
+        entry = (await uow.execute(recorded)).one()
     assert tuple(entry) == ("Tester", "retry", {"state": "failed"}, {"state": "queued"})
 
 

@@ -8,33 +8,20 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.bootstrap import Runtime, build
-from app.core.actor import system_actor
 from app.core.embedded import start_or_join
 from app.core.errors import StepsError
-from app.core.settings import load_settings
-from app.core.uow import UnitOfWork
-from app.domain.access.accounts import (
-    Account,
-    AccountKind,
-    create_user,
-    deactivate_user,
-    find_account,
-    list_accounts,
-    lock_user,
-    set_password,
-    unlock_user,
-)
-from app.domain.access.grants import grant_role
-from app.domain.access.lockout import LOCKED_FOR_GOOD
-from app.domain.access.passwords import random_password
-from app.domain.access.tokens import NewToken, create_token
+from app.core.settings import Settings, load_settings
+
+if TYPE_CHECKING:  # imported by the commands that run them, so that `steps --help` stays quick
+    from app.core.uow import UnitOfWork
+    from app.domain.access.accounts import Account
+    from app.domain.access.tokens import NewToken
 
 T = TypeVar("T")
 
@@ -66,10 +53,13 @@ def create(
     generate: Generate = False,
 ) -> None:
     """Create an account. A person has to choose their own password at the first sign-in."""
+    from app.domain.access.accounts import AccountKind, create_user
+    from app.domain.access.grants import grant_role
+
     grants = [_role_at(value) for value in role or ()]
     password = None if service else _password(from_stdin=password_stdin, generate=generate)
 
-    async def work(uow: UnitOfWork) -> None:
+    async def work(uow: "UnitOfWork") -> None:
         kind = AccountKind.SERVICE if service else AccountKind.PERSON
         user_id = await create_user(uow, email=email, name=name, password=password, kind=kind, time_zone=time_zone)
         for code, application in grants:
@@ -85,9 +75,11 @@ def create(
 @user_app.command("set-password")
 def set_password_command(email: Email, password_stdin: FromStdin = False, generate: Generate = False) -> None:
     """Give an account another password; its sessions end, and the person has to choose their own."""
+    from app.domain.access.accounts import find_account, set_password
+
     password = _password(from_stdin=password_stdin, generate=generate)
 
-    async def work(uow: UnitOfWork) -> None:
+    async def work(uow: "UnitOfWork") -> None:
         account = await find_account(uow, email=email)
         await set_password(uow, user_id=account.id, password=password)
 
@@ -99,6 +91,8 @@ def set_password_command(email: Email, password_stdin: FromStdin = False, genera
 @user_app.command("lock")
 def lock(email: Email, reason: Reason) -> None:
     """Keep a user out until `unlock`; sessions end at once."""
+    from app.domain.access.accounts import lock_user
+
     _change(email, lock_user, reason)
     out.print(f"{email.lower()} is locked.", markup=False)
 
@@ -106,6 +100,8 @@ def lock(email: Email, reason: Reason) -> None:
 @user_app.command("unlock")
 def unlock(email: Email, reason: Reason) -> None:
     """End a lock, or a pause after wrong passwords."""
+    from app.domain.access.accounts import unlock_user
+
     _change(email, unlock_user, reason)
     out.print(f"{email.lower()} is unlocked.", markup=False)
 
@@ -113,6 +109,8 @@ def unlock(email: Email, reason: Reason) -> None:
 @user_app.command("deactivate")
 def deactivate(email: Email, reason: Reason) -> None:
     """Switch an account off; its sessions and access tokens end for good."""
+    from app.domain.access.accounts import deactivate_user
+
     _change(email, deactivate_user, reason)
     out.print(f"{email.lower()} is deactivated.", markup=False)
 
@@ -120,11 +118,13 @@ def deactivate(email: Email, reason: Reason) -> None:
 @user_app.command("list")
 def list_command() -> None:
     """List every account."""
+    from app.domain.access.accounts import list_accounts
+    from app.domain.access.lockout import LOCKED_FOR_GOOD
 
-    async def work(uow: UnitOfWork) -> tuple[list[Account], Callable[[Account], str]]:
+    async def work(uow: "UnitOfWork") -> "tuple[list[Account], Callable[[Account], str]]":
         now = uow.resources.clock.real()
 
-        def state(account: Account) -> str:
+        def state(account: "Account") -> str:
             if not account.active:
                 return "inactive"
             if account.locked_until == LOCKED_FOR_GOOD:
@@ -152,8 +152,10 @@ def create_token_command(
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="Days until it expires.")] = 90,
 ) -> None:
     """Make an access token for an account and print it once."""
+    from app.domain.access.accounts import find_account
+    from app.domain.access.tokens import create_token
 
-    async def work(uow: UnitOfWork) -> NewToken:
+    async def work(uow: "UnitOfWork") -> "NewToken":
         account = await find_account(uow, email=email)
         expires_at = uow.resources.clock.real() + timedelta(days=days)
         return await create_token(uow, user_id=account.id, label=label, read_only=read_only, expires_at=expires_at)
@@ -164,27 +166,32 @@ def create_token_command(
 
 
 def _change(email: str, change: Callable[..., Awaitable[None]], reason: str) -> None:
-    async def work(uow: UnitOfWork) -> None:
+    from app.domain.access.accounts import find_account
+
+    async def work(uow: "UnitOfWork") -> None:
         account = await find_account(uow, email=email)
         await change(uow, user_id=account.id, reason=reason)
 
     _run(work)
 
 
-def _run(work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+def _run(work: Callable[["UnitOfWork"], Awaitable[T]]) -> T:
     """Do the work in one unit of work of the system; what went wrong becomes one line and status 1."""
     settings = load_settings()
     try:
         with start_or_join(settings, redis=False) as servers:
             configured = settings.model_copy(update={"database_url": servers.database_url})
-            return asyncio.run(_in_unit(lambda: build(configured, pool_size=1), work))
+            return asyncio.run(_in_unit(configured, work))
     except StepsError as error:
         err.print(f"steps: {error.detail}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 
-async def _in_unit(open_runtime: Callable[[], Awaitable[Runtime]], work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
-    runtime = await open_runtime()
+async def _in_unit(settings: Settings, work: Callable[["UnitOfWork"], Awaitable[T]]) -> T:
+    from app.bootstrap import build
+    from app.core.actor import system_actor
+
+    runtime = await build(settings, pool_size=1)
     try:
         async with runtime.uow(system_actor("Command line")) as uow:
             return await work(uow)
@@ -194,6 +201,8 @@ async def _in_unit(open_runtime: Callable[[], Awaitable[Runtime]], work: Callabl
 
 def _password(*, from_stdin: bool, generate: bool) -> str:
     if generate:
+        from app.domain.access.passwords import random_password
+
         return random_password()
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")

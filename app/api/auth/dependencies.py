@@ -7,6 +7,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 
 from app.api.auth.backends import SESSION_COOKIE, AccessTokenStrategy, session_strategy
 from app.api.auth.users import ApiUser, UserManager, client_ip
+from app.api.problems import request_id
 from app.core.actor import Actor
 from app.core.errors import Unauthenticated
 from app.domain.access.actors import Platform
@@ -38,6 +39,9 @@ async def get_user(request: Request) -> ApiUser:
     user: ApiUser | None = getattr(request.state, "steps_user", None)
     if user is None:
         user = await _identify(request)
+        correlation_id = request_id(request)
+        if user.actor is not None and correlation_id is not None:
+            user.actor = user.actor.correlated(correlation_id)
         request.state.steps_user = user
     return user
 

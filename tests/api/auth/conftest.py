@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
 from app.api.auth import CurrentActor, router
+from app.api.problems import register
 from app.bootstrap import Runtime
-from app.core.errors import StepsError
 
 Client = Callable[..., httpx.AsyncClient]
 
@@ -18,17 +17,12 @@ def make_app(runtime: Runtime) -> FastAPI:
     app = FastAPI()
     app.state.runtime = runtime
     app.include_router(router)
+    register(app)
 
     @app.get("/guarded")
     @app.api_route("/guarded", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def guarded(actor: CurrentActor) -> dict[str, str]:
         return {"name": actor.name}
-
-    @app.exception_handler(StepsError)
-    async def problem(_request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, StepsError)
-        body = {"code": error.code, "detail": error.detail, "fields": [problem.path for problem in error.problems]}
-        return JSONResponse({**body, "context": error.context}, error.status)
 
     return app
 

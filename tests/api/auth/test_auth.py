@@ -125,7 +125,7 @@ async def test_the_fifth_wrong_password_pauses_sign_in(runtime: Runtime, client:
     assert statuses == [401, 401, 401, 401, 429]
     paused = await sign_in(browser)
     assert (paused.status_code, paused.json()["code"]) == (429, "sign_in_paused")
-    assert 0 < paused.json()["context"]["retry_after"] <= 60
+    assert 0 < paused.json()["retry_after"] <= 60
 
 
 async def test_a_foreign_page_cannot_sign_its_visitor_in(runtime: Runtime, client: Client) -> None:
@@ -308,7 +308,7 @@ async def test_a_wrong_current_password_changes_nothing(runtime: Runtime, client
     await sign_in(browser)
     change = {"current_password": WRONG, "new_password": "brass kettle 41 hums"}
     response = await browser.post(f"{AUTH}/password", json=change)
-    assert (response.status_code, response.json()["fields"]) == (422, ["current_password"])
+    assert (response.status_code, response.json()["errors"][0]["path"]) == (422, "current_password")
     assert (await sign_in(client())).status_code == 200
 
 

@@ -15,6 +15,7 @@ from app.domain.access.sign_in import (
     change_own_password,
     sign_in,
     sign_out,
+    verify_sign_in,
 )
 from tests.service.identity.people import (
     AGENT,

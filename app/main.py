@@ -11,7 +11,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from app.api import openapi
 from app.api.auth.routes import router as auth_router
+from app.api.generated import PREFIX, RecordsApi
 from app.api.health import live, ready
 from app.api.logs import configure_logging
 from app.api.metrics import Metrics
@@ -55,6 +57,8 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         Mount("/static", Assets(directory=STATIC)),
     ]
     app.include_router(auth_router)
+    # After the features: what none of them serves is a record of some entity.
+    app.router.routes += [Route(openapi.ADDRESS, openapi.openapi_json), Mount(PREFIX, RecordsApi())]
     register(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, largest=BODY_LIMIT, by_prefix=BODY_LIMITS)

@@ -1,0 +1,252 @@
+"""The REST resource of every entity, made from the metadata in force: one small application under /api/v1.
+
+It looks entities up by their slug instead of holding a route for each, so a new metadata revision is served by the
+next request, and finding the route costs the same with a thousand entities.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.api.bodies import json_response, read_json, require_exact, require_object
+from app.api.bulk import run_bulk
+from app.api.deps import actor_of
+from app.api.idempotency import command
+from app.api.list_parameters import known_only, limit, list_query, names, search, whole_number
+from app.api.problems import MethodNotAllowed
+from app.api.versions import etag, expected_version, is_known
+from app.bootstrap import Runtime
+from app.core.actor import Actor
+from app.core.errors import InvalidRequest, NotFound
+from app.core.uow import UnitOfWork
+from app.domain.access.decisions import decide
+from app.domain.access.fields import mask, readable_fields
+from app.domain.entities.codec import codec_of
+from app.domain.entities.history import history
+from app.domain.entities.lookups import lookup_choices
+from app.domain.entities.queries import get_record, list_records
+from app.domain.entities.service import create_record, delete_record, update_record
+from models.schema import EntityDef, EntityKind, FieldType
+
+PREFIX = "/api/v1"
+HISTORY_LIMIT = 200
+LOOKUP_LIMIT = 100
+
+# A browser may keep a record, and must ask each time whether it still holds; a shared cache may not keep it.
+PRIVATE = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to one entity's resource."""
+
+    request: Request
+    runtime: Runtime
+    actor: Actor
+    entity: EntityDef
+    id: UUID | None = None
+    field: str = ""
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+def writable(entity: EntityDef) -> bool:
+    """Whether people may create, change and delete its records; the others are written by the platform alone."""
+    return not entity.managed and entity.kind is not EntityKind.CHILD
+
+
+class RecordsApi:
+    """ASGI application for the resources of all entities."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        response = await self._answer(request)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        runtime: Runtime = request.app.state.runtime
+        slug, template, rest = _parts(scope_path(request.scope))
+        actor = await actor_of(request)
+        entity = runtime.registry.by_slug.get(slug)
+        methods = offered(entity, template) if entity is not None else {}
+        if entity is None or not methods:
+            raise NotFound("There is nothing at this address.")
+        request.scope["state"]["route"] = f"{PREFIX}/{slug}{template}"
+        method = "GET" if request.method == "HEAD" else request.method
+        handler = methods.get(method)
+        if handler is None:
+            why = "" if writable(entity) else f" {entity.label_plural} are written by the platform itself."
+            detail = f"Use {' or '.join(methods) or 'another address'} here.{why}"
+            raise MethodNotAllowed(detail, context={"allow": list(methods)})
+        id_ = _id(rest, entity) if template.startswith("/{id}") else None
+        return await handler(Call(request, runtime, actor, entity, id_, rest))
+
+
+def scope_path(scope: Scope) -> str:
+    """The path below the place where this application is mounted."""
+    path: str = scope["path"]
+    return path[len(scope.get("root_path", "")) :]
+
+
+def _parts(path: str) -> tuple[str, str, str]:
+    """Slug, template of the rest, and the one variable part of it."""
+    match path.removeprefix("/").split("/"):
+        case [slug]:
+            return slug, "", ""
+        case [slug, "bulk"]:
+            return slug, "/bulk", ""
+        case [slug, "lookups", field]:
+            return slug, "/lookups/{field}", field
+        case [slug, id_]:
+            return slug, "/{id}", id_
+        case [slug, id_, "history"]:
+            return slug, "/{id}/history", id_
+    return "", "", ""
+
+
+def _id(text: str, entity: EntityDef) -> UUID:
+    try:
+        if len(text) == 36:
+            return UUID(text)
+    except ValueError:
+        pass
+    raise NotFound(f"There is no such {entity.label.lower()}: {text[:50]!r} is not the id of a record.")
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+async def _list(call: Call) -> Response:
+    query = list_query(call.request.query_params)
+    async with call.runtime.uow(call.actor) as uow:
+        page = await list_records(uow, call.entity.name, query)
+    content: dict[str, Any] = {"items": page.items, "next_cursor": page.next_cursor, "count": page.count}
+    if not page.count_is_exact:
+        content["count_is_exact"] = False
+    return json_response(content)
+
+
+async def _read(call: Call) -> Response:
+    assert call.id is not None
+    parameters = call.request.query_params
+    known_only(parameters, ("expand",))
+    expand = names(parameters.get("expand"))
+    async with call.runtime.uow(call.actor) as uow:
+        page = await get_record(uow, call.entity.name, call.id, expand=expand)
+    item = page.items[0]
+    headers = {"etag": etag(item["row_version"]), **PRIVATE}
+    if not expand and _version_tells_all(call.entity) and is_known(call.request, item["row_version"]):
+        return Response(status_code=304, headers=headers)
+    return json_response(item, headers=headers)
+
+
+def _version_tells_all(entity: EntityDef) -> bool:
+    """Whether nothing in a record changes without its version: values looked up elsewhere do."""
+    return not any(field.is_live_lookup for field in entity.fields)
+
+
+async def _history(call: Call) -> Response:
+    assert call.id is not None
+    parameters = call.request.query_params
+    known_only(parameters, ("cursor", "limit"))
+    wanted = limit(parameters, default=50, largest=HISTORY_LIMIT)
+    before = whole_number(parameters, "cursor", low=1, high=2**63 - 1)
+    async with call.runtime.uow(call.actor) as uow:
+        entries = await history(uow, call.entity.name, call.id, before=before, limit=wanted)
+    more = len(entries) == wanted
+    return json_response({"items": entries, "next_cursor": str(entries[-1]["sequence"]) if more else None})
+
+
+async def _lookup(call: Call) -> Response:
+    parameters = call.request.query_params
+    known_only(parameters, ("q", "limit"))
+    if len(call.field) > 48:
+        raise InvalidRequest("There is no such field.")
+    wanted = limit(parameters, default=20, largest=LOOKUP_LIMIT)
+    async with call.runtime.uow(call.actor) as uow:
+        choices = await lookup_choices(uow, call.entity.name, call.field, search=search(parameters), limit=wanted)
+    return json_response({"items": [{"id": c.id, "title": c.title, "subtitle": c.subtitle} for c in choices]})
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+async def _create(call: Call) -> Response:
+    values = await _values(call)
+
+    async def work(uow: UnitOfWork) -> Response:
+        record = await create_record(uow, call.entity.name, values)
+        location = f"{PREFIX}/{call.entity.slug}/{record['id']}"
+        headers = {"location": location, "etag": etag(record["row_version"])}
+        return json_response(await _shown(uow, call.entity, record), status=201, headers=headers)
+
+    return await command(call.request, work)
+
+
+async def _update(call: Call) -> Response:
+    id_, version, values = call.id, expected_version(call.request), await _values(call)
+    assert id_ is not None
+
+    async def work(uow: UnitOfWork) -> Response:
+        record = await update_record(uow, call.entity.name, id_, values, expected_version=version)
+        return json_response(await _shown(uow, call.entity, record), headers={"etag": etag(record["row_version"])})
+
+    return await command(call.request, work)
+
+
+async def _delete(call: Call) -> Response:
+    id_, version = call.id, expected_version(call.request)
+    known_only(call.request.query_params, ())
+    assert id_ is not None
+
+    async def work(uow: UnitOfWork) -> Response:
+        await delete_record(uow, call.entity.name, id_, expected_version=version)
+        return Response(status_code=204)
+
+    return await command(call.request, work)
+
+
+async def _bulk(call: Call) -> Response:
+    return await run_bulk(call.request, call.runtime, call.entity)
+
+
+async def _values(call: Call) -> dict[str, Any]:
+    known_only(call.request.query_params, ())
+    values = require_object(await read_json(call.request))
+    require_exact(values, call.entity, call.runtime.registry)
+    return values
+
+
+async def _shown(uow: UnitOfWork, entity: EntityDef, record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record just written, as a reader of it would get it; without its fields for who may write and not read."""
+    if decide(uow.resources.policy, uow.registry, uow.actor, "read", entity.name) is None:
+        return {"id": str(record["id"]), "row_version": record["row_version"]}
+    if any(field.type is FieldType.LINES or field.is_live_lookup for field in entity.fields):
+        return (await get_record(uow, entity.name, record["id"])).items[0]
+    seen = mask(uow.resources.policy, uow.actor, entity, record)
+    fields = readable_fields(uow.resources.policy, uow.actor, entity)
+    return codec_of(uow.registry, entity.name).json(seen, fields)
+
+
+# What there is: template -> method -> handler. The description of the API is made from the same table.
+ROUTES: Mapping[str, Mapping[str, Handler]] = {
+    "": {"GET": _list, "POST": _create},
+    "/bulk": {"POST": _bulk},
+    "/lookups/{field}": {"GET": _lookup},
+    "/{id}": {"GET": _read, "PATCH": _update, "DELETE": _delete},
+    "/{id}/history": {"GET": _history},
+}
+
+
+def offered(entity: EntityDef, template: str) -> Mapping[str, Handler]:
+    """The methods of one address of an entity; none where it does not have that address."""
+    methods = ROUTES.get(template, {})
+    if template == "/lookups/{field}" and not any(field.is_reference for field in entity.fields):
+        return {}
+    return methods if writable(entity) else {name: handler for name, handler in methods.items() if name == "GET"}

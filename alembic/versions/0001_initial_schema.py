@@ -259,8 +259,15 @@ def upgrade() -> None:
         ),
         sa.Column("valid_from", sa.Date(), nullable=False, comment="Valid from"),
         sa.Column("valid_to", sa.Date(), nullable=True, comment="Valid until"),
+        sa.Column("merged_into_id", sa.Uuid(), nullable=True, comment="Merged into"),
         sa.ForeignKeyConstraint(
             ["hierarchy_id"], ["hierarchy.id"], name=op.f("fk_hierarchy_node_hierarchy_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["merged_into_id"],
+            ["hierarchy_node.id"],
+            name=op.f("fk_hierarchy_node_merged_into_id"),
+            ondelete="RESTRICT",
         ),
         sa.ForeignKeyConstraint(
             ["parent_id"], ["hierarchy_node.id"], name=op.f("fk_hierarchy_node_parent_id"), ondelete="RESTRICT"
@@ -271,6 +278,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_hierarchy_node_children", "hierarchy_node", ["parent_id", "code"], unique=False)
     op.create_index(op.f("ix_hierarchy_node_hierarchy_id"), "hierarchy_node", ["hierarchy_id"], unique=False)
+    op.create_index(op.f("ix_hierarchy_node_merged_into_id"), "hierarchy_node", ["merged_into_id"], unique=False)
     op.create_index(op.f("ix_hierarchy_node_parent_id"), "hierarchy_node", ["parent_id"], unique=False)
     op.create_index("ix_hierarchy_node_path", "hierarchy_node", ["path"], unique=False, postgresql_using="gist")
     op.create_table(
@@ -436,6 +444,13 @@ def upgrade() -> None:
     op.create_index(op.f("ix_file_node_id"), "file", ["node_id"], unique=False)
     op.create_index(op.f("ix_file_record_id"), "file", ["record_id"], unique=False)
     op.create_index("ix_file_record_pair", "file", ["record_entity", "record_id"], unique=False)
+    op.create_index(
+        "uq_file_name",
+        "file",
+        ["record_entity", "record_id", "purpose", "name"],
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
     op.create_table(
         "hierarchy_node_version",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -456,12 +471,19 @@ def upgrade() -> None:
         sa.Column("valid_from", sa.Date(), nullable=False, comment="Valid from"),
         sa.Column("valid_to", sa.Date(), nullable=True, comment="Valid until"),
         sa.Column("change", sa.Text(), nullable=False, comment="Change"),
+        sa.Column("merged_into_id", sa.Uuid(), nullable=True, comment="Merged into"),
         sa.Column("reason", sa.Text(), nullable=True, comment="Reason"),
         sa.CheckConstraint(
             "change IN ('created', 'renamed', 'moved', 'merged', 'retired', 'changed', 'restored')",
             name=op.f("ck_hierarchy_node_version_change_choice"),
         ),
         sa.CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name=op.f("ck_hierarchy_node_version_period")),
+        sa.ForeignKeyConstraint(
+            ["merged_into_id"],
+            ["hierarchy_node.id"],
+            name=op.f("fk_hierarchy_node_version_merged_into_id"),
+            ondelete="RESTRICT",
+        ),
         sa.ForeignKeyConstraint(
             ["node_id"], ["hierarchy_node.id"], name=op.f("fk_hierarchy_node_version_node_id"), ondelete="CASCADE"
         ),
@@ -471,6 +493,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_hierarchy_node_version")),
         sa.UniqueConstraint("node_id", "valid_from", name="uq_hierarchy_node_version_start"),
         comment="Node version",
+    )
+    op.create_index(
+        op.f("ix_hierarchy_node_version_merged_into_id"), "hierarchy_node_version", ["merged_into_id"], unique=False
     )
     op.create_index(op.f("ix_hierarchy_node_version_node_id"), "hierarchy_node_version", ["node_id"], unique=False)
     op.create_index(op.f("ix_hierarchy_node_version_parent_id"), "hierarchy_node_version", ["parent_id"], unique=False)
@@ -1718,7 +1743,9 @@ def downgrade() -> None:
     op.drop_table("pnl_threshold")
     op.drop_index(op.f("ix_hierarchy_node_version_parent_id"), table_name="hierarchy_node_version")
     op.drop_index(op.f("ix_hierarchy_node_version_node_id"), table_name="hierarchy_node_version")
+    op.drop_index(op.f("ix_hierarchy_node_version_merged_into_id"), table_name="hierarchy_node_version")
     op.drop_table("hierarchy_node_version")
+    op.drop_index("uq_file_name", table_name="file", postgresql_where=sa.text("deleted_at IS NULL"))
     op.drop_index("ix_file_record_pair", table_name="file")
     op.drop_index(op.f("ix_file_record_id"), table_name="file")
     op.drop_index(op.f("ix_file_node_id"), table_name="file")
@@ -1739,6 +1766,7 @@ def downgrade() -> None:
     op.drop_table("notification")
     op.drop_index("ix_hierarchy_node_path", table_name="hierarchy_node", postgresql_using="gist")
     op.drop_index(op.f("ix_hierarchy_node_parent_id"), table_name="hierarchy_node")
+    op.drop_index(op.f("ix_hierarchy_node_merged_into_id"), table_name="hierarchy_node")
     op.drop_index(op.f("ix_hierarchy_node_hierarchy_id"), table_name="hierarchy_node")
     op.drop_index("ix_hierarchy_node_children", table_name="hierarchy_node")
     op.drop_table("hierarchy_node")

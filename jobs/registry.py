@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from app.domain.jobs.attempts import RUN_JOB
-from app.domain.notify.outgoing import SEND_MAIL
+from app.domain.notify.notices import SEND_MAIL
 from jobs import automation, notify, sla
 from jobs.perform import Handler
 from jobs.schedule import Periodic

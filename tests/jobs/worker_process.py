@@ -37,6 +37,12 @@ async def slow_second(context: JobContext) -> ActionResult:
     return ActionResult(output_fingerprint="second")
 
 
+async def publish(context: JobContext) -> ActionResult:
+    """The second process of the close."""
+    await add_row(context.uow, "hierarchy", code=f"published {context.business_date}", label="Mark")
+    return ActionResult(output_fingerprint="published")
+
+
 async def write_mark(runtime: Runtime, payload: Mapping[str, Any], _claimed: OutboxClaim) -> None:
     """An outbox job that is not idempotent, to show how often it was done."""
     async with runtime.uow(SYSTEM) as uow:
@@ -47,7 +53,8 @@ async def _main() -> None:
     settings = load_settings()
     _log_to_stderr(settings.log_format)
     stopping, hurry = _on_signals()
-    runtime = with_actions(await build(settings), slow_once=slow_once, slow_second=slow_second)
+    actions = {"slow_once": slow_once, "slow_second": slow_second, "test.load": slow_once, "test.publish": publish}
+    runtime = with_actions(await build(settings), **actions)
     quick = [replace(periodic, seconds=min(periodic.seconds, 1)) for periodic in SCHEDULE]
     timings = Timings(lease=timedelta(seconds=2), drain_seconds=3)
     try:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from app.cli_accounts import token_app, user_app
 from app.core.embedded import EmbeddedServers, start_embedded, start_or_join
 from app.core.ports import bind_listener
 from app.core.server_error import ServerError
@@ -54,6 +55,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(user_app, name="user")
+app.add_typer(token_app, name="token")
 
 
 @app.command()

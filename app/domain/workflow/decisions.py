@@ -12,6 +12,7 @@ from app.domain.workflow.graph import entry_state
 from app.domain.workflow.process_row import ProcessRow
 from app.domain.workflow.states import (
     RESTING,
+    TRANSITIONS,
     Guard,
     Name,
     ProcessKind,
@@ -84,7 +85,7 @@ class Command:
 class Refusal:
     """`role`: who has it could do it instead. `forbidden`: it is a matter of rights, not of the moment."""
 
-    guard: Guard
+    guard: str  # a `Guard`, or the name that another feature has given to one of its own
     detail: str
     satisfy: str = ""
     role: str | None = None
@@ -226,6 +227,12 @@ def _entered(row: ProcessRow, now: datetime) -> ProcessRow:
     in_review = state is ProcessState.IN_REVIEW
     submitted_at, level = (now, 1) if in_review else (row.submitted_at, row.level)
     return replace(row, state=state, ready_at=row.ready_at or now, submitted_at=submitted_at, level=level)
+
+
+def check_preparing(row: ProcessRow, acting: Acting) -> Refusal | None:
+    """Whether the actor may change what is prepared: comment, checklist, evidence."""
+    submit = TRANSITIONS[Name.SUBMIT]
+    return _check_state(submit, row) or _check_run(submit, row) or _check_owner(row, acting)
 
 
 # -- who ---------------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ async def _perform(
 ) -> TransitionResult:
     refusal = check(rule, row, command, acting)
     if refusal is not None:
-        raise await _refused(uow, row, refusal)
+        raise await refused(uow, row, refusal)
     content_hash = await _accepted_content(uow, rule, row, command, acting) if rule.content else None
     now_is = after(rule, row, command, acting, now=uow.now, content_hash=content_hash)
     written = await write(uow, command, row, now_is, acting)
@@ -180,7 +180,7 @@ async def _accepted_content(
     if not submitting:
         refusal = check_signing(row, content, signature, acting)
         if refusal is not None:
-            raise await _refused(uow, row, refusal)
+            raise await refused(uow, row, refusal)
     return signature
 
 
@@ -203,13 +203,14 @@ def _incomplete(row: ProcessRow, rule: Transition, unmet: list[UnmetGuard]) -> T
     return TransitionRefused(detail, guard=unmet[0].guard, satisfy=satisfy, context=context)
 
 
-async def _refused(uow: UnitOfWork, row: ProcessRow, refusal: Refusal) -> TransitionRefused | Forbidden:
+async def refused(uow: UnitOfWork, row: ProcessRow, refusal: Refusal) -> TransitionRefused | Forbidden:
+    """The error for a refusal; where it is about the person, it names who could do it."""
     detail, satisfy = refusal.detail, refusal.satisfy
     if refusal.role is not None and refusal.guard in _TRUE_OF_PEOPLE:
         detail = f"{detail} {in_words(await who_else(uow, row, refusal.role), refusal.role)}"
     if refusal.forbidden:
-        return Forbidden(detail, context={"guard": refusal.guard.value, "satisfy": satisfy})
-    return TransitionRefused(detail, guard=refusal.guard.value, satisfy=satisfy, context={"state": row.state.value})
+        return Forbidden(detail, context={"guard": str(refusal.guard), "satisfy": satisfy})
+    return TransitionRefused(detail, guard=str(refusal.guard), satisfy=satisfy, context={"state": row.state.value})
 
 
 def _finished(row: ProcessRow, written: Written) -> bool:

@@ -12,7 +12,7 @@ from app.domain.workflow.decisions import Acting, Command, contribution
 from app.domain.workflow.graph import ENTRY_STATE
 from app.domain.workflow.process_row import ProcessRow
 from app.domain.workflow.released import RELEASED, Released, released_from
-from app.domain.workflow.states import Name, RunState
+from app.domain.workflow.states import Name, ProcessState, RunState
 
 _CHANGE = """
 WITH changed AS (
@@ -37,10 +37,10 @@ WITH changed AS (
     WHERE CAST(:decision AS text) IS NOT NULL
 )"""
 
-# A closing process satisfies the edges that accept its state; each edge counts down its successor once, and the
-# successor that reaches zero is released here and nowhere else. The cost follows the out-degree, not the run.
+# A process that ends, or fails, satisfies the edges that accept its state; each edge counts down its successor once, and
+# the successor that reaches zero is released here and nowhere else. The cost follows the out-degree, not the run.
 _ENTRY_AHEAD = ENTRY_STATE.format(waiting_on="s.waiting_on - 1", earliest_start="s.earliest_start", kind="s.kind")
-_CLOSE = f"""
+_END = f"""
 , passed AS (
     UPDATE process_edge SET
         satisfied_at = :now, row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
@@ -77,10 +77,10 @@ _CLOSE = f"""
     FROM ahead a WHERE a.new_state <> a.old_state
 ), closed AS (
     UPDATE workflow_run SET
-        open_count = open_count - 1,
-        state = CASE WHEN open_count = 1 AND state = 'active' THEN 'done' ELSE state END,
-        finished_at = CASE WHEN open_count = 1 AND state = 'active' THEN :now ELSE finished_at END,
-        row_version = row_version + CASE WHEN open_count = 1 THEN 1 ELSE 0 END,
+        open_count = open_count - CAST(:closing AS int),
+        state = CASE WHEN open_count = CAST(:closing AS int) AND state = 'active' THEN 'done' ELSE state END,
+        finished_at = CASE WHEN open_count = CAST(:closing AS int) AND state = 'active' THEN :now ELSE finished_at END,
+        row_version = row_version + CASE WHEN open_count = CAST(:closing AS int) THEN 1 ELSE 0 END,
         updated_at = :now, updated_by = :actor_id
     WHERE id = :run_id
     RETURNING state
@@ -96,7 +96,7 @@ _JSON = [bindparam(name, type_=JSONB(none_as_null=True)) for name in ("makers", 
 CHANGE = text(
     f"{_CHANGE} SELECT row_version, CAST(NULL AS text) AS run_state, CAST(NULL AS text) AS released FROM changed"
 ).bindparams(*_JSON)
-CHANGE_AND_CLOSE = text(_CHANGE + _CLOSE).bindparams(*_JSON, bindparam("contribution", type_=JSONB))
+CHANGE_AND_END = text(_CHANGE + _END).bindparams(*_JSON, bindparam("contribution", type_=JSONB))
 
 _DECISIONS = {Name.APPROVE: "approved", Name.REJECT: "rejected"}
 
@@ -110,11 +110,15 @@ class Written:
 
 async def write(uow: UnitOfWork, command: Command, before: ProcessRow, now_is: ProcessRow, acting: Acting) -> Written:
     """Write the difference between the two rows and everything that follows from it. The run is locked."""
-    closing = now_is.state.closed and not before.state.closed
+    ending = now_is.state.closed or now_is.state is ProcessState.FAILED
     values = _values(command, before, now_is, acting, uow.now)
-    if closing:
-        values |= {"run_id": before.run_id, "contribution": [str(id_) for id_ in contribution(now_is)]}
-    statement = CHANGE_AND_CLOSE if closing else CHANGE
+    if ending:
+        values |= {
+            "run_id": before.run_id,
+            "contribution": [str(id_) for id_ in contribution(now_is)],
+            "closing": int(now_is.state.closed),
+        }
+    statement = CHANGE_AND_END if ending else CHANGE
     written = (await uow.execute(statement, values)).one()
     return Written(
         written.row_version, RunState(written.run_state or before.run_state), released_from(written.released)

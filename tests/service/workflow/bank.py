@@ -34,6 +34,8 @@ class Bank(World):
         self.run_id: UUID | None = None
 
     async def build(self) -> "Bank":
+        # The engine by itself: no other feature's guards, and any action may be named.
+        self.runtime.services = {}
         await super().build()
         async with self.runtime.uow(SYSTEM) as uow:
             for code in ROLES:

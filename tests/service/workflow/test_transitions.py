@@ -155,7 +155,7 @@ async def test_a_hold_has_a_reason_and_a_review_date_and_returns_to_where_it_was
     with pytest.raises(ValidationFailed, match="still ahead"):
         await bank.do("hold", "a", "operations", reason="Vendor", data={"review_by": until - timedelta(days=1)})
     await bank.do("hold", "a", "operations", reason="Vendor", data={"review_by": until})
-    with pytest.raises(TransitionRefused, match="Resume it first|is On hold"):
+    with pytest.raises(TransitionRefused, match="is On hold"):
         await bank.do("submit", "a", "preparer")
     resumed = await bank.do("resume", "a", "operations")
     assert resumed.to_state is ProcessState.IN_PROGRESS

@@ -1,0 +1,190 @@
+"""What the actor may do with a process run now, and why not the rest: decided by the code that the commands use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from app.core.uow import UnitOfWork
+from app.domain.access.decisions import decide, refusal
+from app.domain.workflow.content import (
+    Content,
+    Requirement,
+    digest,
+    plugged_in,
+    read_content,
+    requirements,
+)
+from app.domain.workflow.decisions import Command, Refusal, check
+from app.domain.workflow.people import Person, who_else
+from app.domain.workflow.process_row import ProcessRow, read_process
+from app.domain.workflow.states import BY_PEOPLE, Guard, Input, Name, ProcessKind, ProcessState, Transition
+from app.domain.workflow.transitions import acting_as, check_signing, require_visible
+
+READ_OPEN_PREDECESSORS = text(
+    """
+SELECT q.id, q.code, q.label, q.state, q.owner_role, u.name AS assignee, q.due_at, e.accepts
+FROM process_edge e
+JOIN process_run q ON q.id = e.predecessor_id
+LEFT JOIN app_user u ON u.id = q.assignee_id
+WHERE e.successor_id = :id AND e.satisfied_at IS NULL AND e.hardness = 'hard'
+ORDER BY q.due_at NULLS LAST, q.rank
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionState:
+    """One action that the present state offers. `guard`, `refusal`, `satisfy`: why the actor cannot, if not allowed."""
+
+    name: Name
+    label: str
+    allowed: bool
+    needs: tuple[Input, ...]
+    guard: str | None = None
+    refusal: str | None = None
+    satisfy: str | None = None
+    who_can: tuple[Person, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPredecessor:
+    """`impossible`: it has closed in a way that the dependency does not accept, so waiting will not help."""
+
+    id: UUID
+    code: str
+    label: str
+    state: ProcessState
+    owner_role: str | None
+    assignee: str | None
+    due_at: datetime | None
+    impossible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why it cannot go on: what it waits for, until when, and the reason that somebody or a job has given."""
+
+    state: ProcessState
+    reason: str | None
+    predecessors: tuple[OpenPredecessor, ...]
+    earliest_start: datetime | None
+    review_by: datetime | None
+
+
+async def allowed_actions(uow: UnitOfWork, process_run_id: UUID) -> list[ActionState]:
+    """Every transition by people that the present state offers to anybody, with the actor's own verdict."""
+    row = await read_process(uow, process_run_id)
+    require_visible(uow, row)
+    content = await read_content(uow, row) if has_content(row) else None
+    found = await full_requirements(uow, row, content) if content is not None else ()
+    return await actions_on(uow, row, content, found)
+
+
+def has_content(row: ProcessRow) -> bool:
+    """Whether a transition is offered that looks at what was prepared."""
+    return any(rule.content for rule in _offered(row))
+
+
+async def full_requirements(uow: UnitOfWork, row: ProcessRow, content: Content) -> tuple[Requirement, ...]:
+    """The controls of the definition and what other features find missing."""
+    own = requirements(content, row, row.comment)
+    others = [Requirement(u.guard, u.label, False, u.satisfy) for u in await plugged_in(uow, row)]
+    return (*own, *others)
+
+
+async def actions_on(
+    uow: UnitOfWork, row: ProcessRow, content: Content | None, found: Sequence[Requirement]
+) -> list[ActionState]:
+    """As `allowed_actions`, for a process that has been read."""
+    known: dict[str, tuple[Person, ...]] = {}
+    result: list[ActionState] = []
+    for rule in _offered(row):
+        refused = _refusal(uow, rule, row, content, found)
+        needs = (*rule.inputs,)
+        if refused is None:
+            result.append(ActionState(rule.name, _label(rule, row), True, needs))
+            continue
+        if refused.role is not None and refused.role not in known:
+            known[refused.role] = tuple(await who_else(uow, row, refused.role))
+        who = known[refused.role] if refused.role is not None else ()
+        result.append(
+            ActionState(rule.name, _label(rule, row), False, needs, refused.guard, refused.detail, refused.satisfy, who)
+        )
+    return result
+
+
+def _offered(row: ProcessRow) -> list[Transition]:
+    """Those that start from this state and suit this kind of work, whoever it is that does them."""
+    human = row.kind is not ProcessKind.AUTOMATIC
+    return [
+        rule
+        for rule in BY_PEOPLE
+        if row.state in rule.sources
+        and (human or Guard.HUMAN_WORK not in rule.guards)
+        and (not human or Guard.AUTOMATIC not in rule.guards)
+        and (row.skip_allowed or Guard.SKIP_ALLOWED not in rule.guards)
+    ]
+
+
+def _label(rule: Transition, row: ProcessRow) -> str:
+    several = rule.name is Name.APPROVE and row.levels > 1
+    return f"{rule.label} level {row.level}" if several else rule.label
+
+
+def _refusal(
+    uow: UnitOfWork, rule: Transition, row: ProcessRow, content: Content | None, found: Sequence[Requirement]
+) -> Refusal | None:
+    action = f"transition:{rule.name}"
+    decision = decide(uow.resources.policy, uow.registry, uow.actor, action, "process_run")
+    if decision is None:
+        error = refusal(uow.resources.policy, uow.registry, uow.actor, action, "process_run")
+        return Refusal(Guard.PERMISSION, error.detail, role=_role(rule, row), forbidden=True)
+    acting = acting_as(uow, decision)
+    refused = check(rule, row, Command(rule.name), acting)
+    if refused is not None or content is None or not rule.content:
+        return refused
+    # A comment is written in the dialog of the action itself.
+    unmet = [item for item in found if not item.met and not (item.guard == Guard.COMMENT and rule.name is Name.SUBMIT)]
+    if unmet:
+        return _unmet(unmet)
+    if rule.name is Name.APPROVE:
+        return check_signing(row, content, digest(content, row, row.comment), acting)
+    return None
+
+
+def _unmet(unmet: Sequence[Requirement]) -> Refusal:
+    satisfy = " ".join(item.satisfy for item in unmet)
+    count = "One thing is missing." if len(unmet) == 1 else f"{len(unmet)} things are missing."
+    return Refusal(unmet[0].guard, f"{count} {satisfy}", satisfy)
+
+
+def _role(rule: Transition, row: ProcessRow) -> str | None:
+    return row.checker_role if rule.name in (Name.APPROVE, Name.REJECT) else None
+
+
+async def why_blocked(uow: UnitOfWork, process_run_id: UUID) -> Blocked:
+    """Why the process cannot go on, from what is stored. Raises NotFound."""
+    row = await read_process(uow, process_run_id)
+    require_visible(uow, row)
+    return await blocked_by(uow, row)
+
+
+async def blocked_by(uow: UnitOfWork, row: ProcessRow) -> Blocked:
+    """As `why_blocked`, for a process that has been read."""
+    predecessors = [
+        OpenPredecessor(
+            p["id"],
+            p["code"],
+            p["label"],
+            ProcessState(p["state"]),
+            p["owner_role"],
+            p["assignee"],
+            p["due_at"],
+            ProcessState(p["state"]).closed and p["state"] not in p["accepts"],
+        )
+        for p in (await uow.execute(READ_OPEN_PREDECESSORS, {"id": row.id})).mappings()
+    ]
+    return Blocked(row.state, row.reason, tuple(predecessors), row.earliest_start, row.review_by)

@@ -1,0 +1,201 @@
+"""Everything that the page of one process shows, in a number of statements that does not depend on how much that is."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from app.core.uow import UnitOfWork
+from app.domain.access.decisions import authorize
+from app.domain.workflow.actions import ActionState, Blocked, actions_on, blocked_by, full_requirements
+from app.domain.workflow.content import Content, Requirement, read_content
+from app.domain.workflow.process_row import ProcessRow, read_process
+from app.domain.workflow.states import Name, ProcessState
+from app.domain.workflow.transitions import require_visible
+
+MOST_HISTORY = 500
+
+READ_NAMES = text(
+    """
+SELECT p.stage_run_id, s.label AS stage, r.label AS run_label, r.version_id, v.number AS version_number, r.row_version,
+       n.label AS node_label, u.name AS assignee, m.name AS maker, d.instructions, d.deadline, p.expected_minutes,
+       p.critical, p.rank
+FROM process_run p
+JOIN stage_run s ON s.id = p.stage_run_id
+JOIN workflow_run r ON r.id = p.run_id
+JOIN workflow_version v ON v.id = r.version_id
+JOIN process d ON d.id = p.process_id
+LEFT JOIN hierarchy_node n ON n.id = p.node_id
+LEFT JOIN app_user u ON u.id = p.assignee_id
+LEFT JOIN app_user m ON m.id = p.maker_id
+WHERE p.id = :id
+"""
+)
+READ_NEIGHBOURS = text(
+    """
+SELECT e.predecessor_id = q.id AS before, q.id, q.code, q.label, q.state, q.due_at, q.finished_at, e.hardness,
+       e.satisfied_at, q.waiting_on
+FROM process_edge e
+JOIN process_run q ON q.id = CASE WHEN e.successor_id = :id THEN e.predecessor_id ELSE e.successor_id END
+WHERE e.successor_id = :id OR e.predecessor_id = :id
+ORDER BY q.rank, q.id
+"""
+)
+READ_APPROVALS = text(
+    """
+SELECT a.round, a.level, a.role, a.decision, a.actor_id, u.name AS actor, a.at, a.snapshot_hash, a.reason
+FROM process_approval a LEFT JOIN app_user u ON u.id = a.actor_id
+WHERE a.process_run_id = :id ORDER BY a.round, a.level
+"""
+)
+READ_HISTORY = text(
+    """
+SELECT t.name, t.from_state, t.to_state, t.actor_id, u.name AS actor, t.at, t.round, t.attempt, t.level, t.reason,
+       t.comment, t.snapshot_hash
+FROM process_transition t LEFT JOIN app_user u ON u.id = t.actor_id
+WHERE t.process_run_id = :id ORDER BY t.at DESC, t.id DESC LIMIT :most
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the row's ids are called."""
+
+    stage_run_id: UUID
+    stage: str
+    run_label: str
+    version_id: UUID
+    version_number: int
+    run_row_version: int
+    node_label: str | None
+    assignee: str | None
+    maker: str | None
+    instructions: str | None
+    deadline: str | None
+    expected_minutes: int | None
+    critical: bool
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    id: UUID
+    code: str
+    label: str
+    state: ProcessState
+    due_at: datetime | None
+    finished_at: datetime | None
+    hardness: str
+    satisfied: bool
+    waiting_on: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A decision; `same_as_now`: what was signed is what stands there now."""
+
+    round: int
+    level: int
+    role: str
+    decision: str
+    actor_id: UUID | None
+    actor: str | None
+    at: datetime
+    snapshot_hash: str | None
+    reason: str | None
+    same_as_now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLine:
+    """A change of state; without an actor the platform itself did it."""
+
+    name: Name
+    from_state: ProcessState
+    to_state: ProcessState
+    actor_id: UUID | None
+    actor: str | None
+    at: datetime
+    round: int
+    attempt: int
+    level: int
+    reason: str | None
+    comment: str | None
+    snapshot_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDetail:
+    row: ProcessRow
+    names: Names
+    blocked: Blocked
+    predecessors: tuple[Neighbour, ...]
+    successors: tuple[Neighbour, ...]
+    content: Content
+    requirements: tuple[Requirement, ...]
+    approvals: tuple[Approval, ...]
+    history: tuple[HistoryLine, ...]
+    actions: tuple[ActionState, ...]
+
+
+async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail:
+    """Read the page of a process. Raises NotFound, also for one that the actor may not see."""
+    authorize(uow, "read", "process_run")
+    row = await read_process(uow, process_run_id)
+    require_visible(uow, row)
+    key = {"id": row.id}
+    names = dict((await uow.execute(READ_NAMES, key)).mappings().one())
+    names["run_row_version"] = names.pop("row_version")
+    neighbours = (await uow.execute(READ_NEIGHBOURS, key)).mappings().all()
+    content = await read_content(uow, row)
+    found = await full_requirements(uow, row, content)
+    approvals = (await uow.execute(READ_APPROVALS, key)).mappings().all()
+    return ProcessDetail(
+        row=row,
+        names=Names(**names),
+        blocked=await blocked_by(uow, row),
+        predecessors=tuple(_neighbour(n) for n in neighbours if n["before"]),
+        successors=tuple(_neighbour(n) for n in neighbours if not n["before"]),
+        content=content,
+        requirements=found,
+        approvals=tuple(Approval(**a, same_as_now=_same(row, a["snapshot_hash"])) for a in approvals),
+        history=await history(uow, row.id),
+        actions=tuple(await actions_on(uow, row, content, found)),
+    )
+
+
+async def history(uow: UnitOfWork, process_run_id: UUID) -> tuple[HistoryLine, ...]:
+    """Changes of state, the latest first. For a process run that the caller has read under its actor's scope."""
+    rows = await uow.execute(READ_HISTORY, {"id": process_run_id, "most": MOST_HISTORY})
+    return tuple(
+        HistoryLine(
+            **{
+                **line,
+                "name": Name(line["name"]),
+                "from_state": ProcessState(line["from_state"]),
+                "to_state": ProcessState(line["to_state"]),
+            }
+        )
+        for line in rows.mappings()
+    )
+
+
+def _same(row: ProcessRow, signed: str | None) -> bool:
+    return signed is not None and signed == row.snapshot_hash
+
+
+def _neighbour(values: Any) -> Neighbour:
+    return Neighbour(
+        values["id"],
+        values["code"],
+        values["label"],
+        ProcessState(values["state"]),
+        values["due_at"],
+        values["finished_at"],
+        values["hardness"],
+        values["satisfied_at"] is not None,
+        values["waiting_on"],
+    )

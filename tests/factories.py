@@ -55,18 +55,27 @@ class World:
         async with self.runtime.uow(SYSTEM) as uow:
             for code in ("PLATFORM", "PNL"):
                 self.applications[code] = await add_row(uow, "application", code=code, label=code.title(), active=True)
-            desks = await add_row(uow, "hierarchy", code="DESKS", label="Desks and books")
+            desks = await add_row(uow, "hierarchy", code="DESK", label="Desks and books")
             self.nodes["FX"] = await add_node(uow, desks, "FX")
             for desk in ("G10", "EM"):
                 self.nodes[desk] = await add_node(uow, desks, desk, self.nodes["FX"])
                 for number in (1, 2):
                     book = f"{desk}-{number}"
-                    self.nodes[book] = await add_node(uow, desks, book, self.nodes[desk], currency="USD")
+                    self.nodes[book] = await add_node(uow, desks, book, self.nodes[desk], kind="book", currency="USD")
         return self
 
     def actor(self, *roles: str, node: str | None = None, application: str = "PNL", name: str = "Tester") -> Actor:
         """A user who holds these roles, below a node or everywhere; not stored."""
         return Actor(uuid7(), name, grants=tuple(self.grant(role, node, application) for role in roles))
+
+    async def stored_actor(self, *roles: str, node: str | None = None, application: str = "PNL") -> Actor:
+        """Like `actor`, with a row in the user table, for what keeps a reference to who did it."""
+        actor = self.actor(*roles, node=node, application=application)
+        async with self.runtime.uow(SYSTEM) as uow:
+            values: Mapping[str, Any] = {"must_change_password": False, "failed_sign_ins": 0, "active": True}
+            email = f"{actor.id}@bank.example"
+            await add_row(uow, "user", id=actor.id, email=email, name=actor.name, account_kind="person", **values)
+        return actor
 
     def grant(self, role: str, node: str | None = None, application: str = "PNL") -> Grant:
         node_id = self.nodes[node] if node else None

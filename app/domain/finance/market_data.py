@@ -260,7 +260,7 @@ async def correct_rate(
 
     Raises: NotFound for a rate that was never loaded, ValidationFailed, Conflict when the value is the same.
     """
-    decision = authorize(uow, "update", "market_rate")
+    decision = authorize(uow, "transition:correct", "market_rate")
     problems = []
     if not reason.strip():
         problems.append(FieldProblem("reason", "say why the rate is corrected", "required"))

@@ -140,7 +140,7 @@ async def test_a_duplicate_is_refused_in_the_words_of_its_constraint(world: Worl
 async def test_a_record_in_use_is_not_deleted_and_the_message_says_by_what(world: World) -> None:
     actor = world.actor("admin", application="PLATFORM")
     async with world.runtime.uow(actor) as uow:
-        page = await list_records(uow, "hierarchy", ListQuery(filter={"code": "DESKS"}))
+        page = await list_records(uow, "hierarchy", ListQuery(filter={"code": "DESK"}))
     with pytest.raises(Conflict, match="still used by hierarchy nodes"):
         async with world.runtime.uow(actor) as uow:
             await delete_record(uow, "hierarchy", page.records[0]["id"], expected_version=1)

@@ -153,6 +153,9 @@ async def _take_step(uow: UnitOfWork, chosen: Select[Any], step: Step, *, anew: 
         after = step(_clock(row), calendar)
         fired = () if anew else _FIRED[row.next_threshold]
         values = _columns(after, row.warn_minutes, calendar, fired=fired)
+        warned = timedelta(minutes=row.warn_minutes) >= after.target - after.consumed
+        if not anew and (warned or after.state is not ClockStatus.RUNNING):
+            values["warn_at"] = row.warn_at  # it was reached then, or nobody knows yet when it will be
         if after.state is ClockStatus.PAUSED:
             values["next_threshold"] = row.next_threshold  # where it goes on from when it is resumed
         await uow.execute(

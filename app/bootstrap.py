@@ -20,9 +20,12 @@ from app.domain.access.policy import AccessPolicy, load_policy
 from app.domain.finance.actions import ACTIONS
 from app.domain.finance.process_controls import breaches_commented, signed_figures
 from app.domain.jobs.events import JobWasAborted
-from app.domain.sla.clocks import on_process_state_changed, on_run_created, on_run_state_changed
+from app.domain.notify import handlers as notify
+from app.domain.notify.mail import transport_for
+from app.domain.sla import clocks
+from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.workflow.automation import on_job_aborted
-from app.domain.workflow.events import ProcessStateChanged, RunCreated, RunStateChanged
+from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunCreated, RunStateChanged
 from models.registry import Registry, product_registry
 
 # Which feature hears what, inside the transaction. A lower feature reaches a higher one only through this table.
@@ -30,9 +33,11 @@ HANDLERS: Handlers = {
     RecordCreated: (check_written_grant, touch_policy),
     RecordUpdated: (check_written_grant, touch_policy, end_access_of_inactive_user),
     RecordDeleted: (touch_policy, end_access_of_deleted_user),
-    RunCreated: (on_run_created,),
-    RunStateChanged: (on_run_state_changed,),
-    ProcessStateChanged: (on_process_state_changed,),
+    RunCreated: (clocks.on_run_created,),
+    RunStateChanged: (clocks.on_run_state_changed,),
+    ProcessesReleased: (notify.on_processes_released,),
+    ProcessStateChanged: (clocks.on_process_state_changed, notify.on_process_state_changed),
+    SlaThresholdsPassed: (notify.on_thresholds_passed,),
     JobWasAborted: (on_job_aborted,),
 }
 
@@ -85,6 +90,7 @@ def _services(settings: Settings) -> dict[str, Any]:
         "actions": ACTIONS,
         "process_guards": (breaches_commented,),
         "process_content": (signed_figures,),
+        "mail": transport_for(settings),
     }
     if settings.secret_key is not None:
         services["secret_box"] = SecretBox(settings.secret_key.get_secret_value())

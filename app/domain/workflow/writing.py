@@ -37,8 +37,8 @@ WITH changed AS (
     WHERE CAST(:decision AS text) IS NOT NULL
 )"""
 
-# A process that ends, or fails, satisfies the edges that accept its state; each edge counts down its successor once, and
-# the successor that reaches zero is released here and nowhere else. The cost follows the out-degree, not the run.
+# A process that ends, or fails, satisfies the edges that accept its state; each edge counts down its successor once,
+# and the successor that reaches zero is released here and nowhere else. The cost follows the out-degree, not the run.
 _ENTRY_AHEAD = ENTRY_STATE.format(waiting_on="s.waiting_on - 1", earliest_start="s.earliest_start", kind="s.kind")
 _END = f"""
 , passed AS (

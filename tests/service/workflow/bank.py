@@ -87,7 +87,7 @@ class Bank(World):
             "label": "Close",
             "application": "PNL",
             "calendar": "TARGET",
-            "node_hierarchy": "DESKS",
+            "node_hierarchy": "DESK",
             "node": "FX",
             "stages": [{"code": "s1", "label": "Stage", "processes": [_process(p) for p in processes]}],
             "dependencies": [

@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from app.api import openapi
+from app.api import access, openapi, process_runs, workflow_runs
 from app.api.auth.routes import router as auth_router
 from app.api.generated import PREFIX, RecordsApi
 from app.api.health import live, ready
@@ -56,7 +56,8 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         Route("/metrics", metrics.endpoint(lambda: _workers(app))),
         Mount("/static", Assets(directory=STATIC)),
     ]
-    app.include_router(auth_router)
+    for router in (auth_router, access.router, process_runs.router, workflow_runs.router):
+        app.include_router(router)
     # After the features: what none of them serves is a record of some entity.
     app.router.routes += [Route(openapi.ADDRESS, openapi.openapi_json), Mount(PREFIX, RecordsApi())]
     register(app)

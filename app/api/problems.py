@@ -108,6 +108,8 @@ def understood(error: Exception) -> StepsError | None:
             return ValidationFailed(_problems(error))
         case HTTPException():
             return _from_http(error)
+        case RecursionError():
+            return InvalidRequest("What was sent is nested too deeply.")
         case _ if isinstance(error, UNREACHABLE):
             log.error("the database is not reachable", error=str(error)[:300])
             return Unavailable("The database is not reachable; try again in a moment.")

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from app.bootstrap import Runtime
 from app.core.actor import Actor
-from app.domain.access.tokens import hash_token
+from app.domain.access.sessions import hash_token
 from app.main import create_app
 from tests.factories import SYSTEM, add_row
 from tests.service.workflow.bank import Bank
@@ -112,7 +112,7 @@ def statements(runtime: Runtime) -> Iterator[list[str]]:
 
 @pytest.fixture
 async def api(runtime: Runtime) -> AsyncIterator[Api]:
-    """boss (admin of the platform), preparer, controller and auditor over all desks; g10 and em prepare one desk each."""
+    """boss administers the platform; preparer, controller, operations and auditor work everywhere; g10, em on a desk."""
     built = Api(runtime)
     await built.build()
     await built.caller("boss", "admin", application="PLATFORM")

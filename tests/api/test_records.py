@@ -1,7 +1,5 @@
 """The generated resources, by the example of trades."""
 
-import pytest
-
 from tests.api.conftest import Api
 
 

@@ -1,0 +1,181 @@
+"""What people do with the processes of a run: the transitions, what they may do, and what a process waits for."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from app.api.auth.dependencies import get_actor
+from app.api.bodies import json_response
+from app.api.deps import CurrentUow
+from app.api.idempotency import command
+from app.api.versions import etag
+from app.core.uow import UnitOfWork
+from app.domain.workflow.actions import allowed_actions, why_blocked
+from app.domain.workflow.transitions import TransitionResult, transition
+
+router = APIRouter(prefix="/api/v1/process-runs", tags=["Process runs"], dependencies=[Depends(get_actor)])
+
+Version = Annotated[int, Field(ge=1, lt=2**62, description="The row_version on which the decision was made")]
+
+
+class TransitionData(BaseModel):
+    """What some transitions need beside a reason."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    review_by: AwareDatetime | None = Field(None, description="hold: when somebody looks at it again at the latest")
+    assignee_id: UUID | None = Field(None, description="assign: who shall do it")
+
+
+class TransitionInput(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"expected_version": 3, "comment": "Checked against the feed"}]}
+    )
+
+    expected_version: Version
+    reason: str | None = Field(None, max_length=2_000, description="Needed to reject, hold, skip and cancel")
+    comment: str | None = Field(None, max_length=20_000)
+    data: TransitionData = TransitionData()
+
+
+class ReleasedOutput(BaseModel):
+    """A process that may begin because of the transition."""
+
+    id: UUID
+    code: str
+    state: str
+
+
+class TransitionOutput(BaseModel):
+    id: UUID
+    run_id: UUID
+    transition: str
+    from_state: str
+    to_state: str
+    row_version: int
+    round: int
+    level: int
+    released: list[ReleasedOutput]
+    run_finished: bool
+
+
+class PersonOutput(BaseModel):
+    id: UUID
+    name: str
+
+
+class ActionOutput(BaseModel):
+    """One action that the present state offers, and whether the caller may do it."""
+
+    name: str
+    label: str
+    allowed: bool
+    needs: list[str] = Field(description="Inputs without which it is refused")
+    guard: str | None = Field(description="The rule that refuses")
+    refusal: str | None
+    satisfy: str | None = Field(description="What would make it possible")
+    who_can: list[PersonOutput]
+
+
+class PredecessorOutput(BaseModel):
+    id: UUID
+    code: str
+    label: str
+    state: str
+    owner_role: str | None
+    assignee: str | None
+    due_at: datetime | None
+    impossible: bool = Field(description="It has closed in a way that the dependency does not accept")
+
+
+class BlockedOutput(BaseModel):
+    state: str
+    reason: str | None
+    predecessors: list[PredecessorOutput]
+    earliest_start: datetime | None
+    review_by: datetime | None
+
+
+@router.post(
+    "/{id}/transitions/{name}",
+    summary="Do a transition: claim, assign, start, submit, approve, reject, hold, resume, skip, cancel, retry",
+    response_model=TransitionOutput,
+)
+async def do_transition(
+    id: UUID, name: Annotated[str, Path(max_length=48)], body: TransitionInput, request: Request
+) -> Response:
+    data = {key: value for key, value in body.data if value is not None}
+
+    async def work(uow: UnitOfWork) -> Response:
+        result = await transition(
+            uow,
+            process_run_id=id,
+            name=name,
+            expected_version=body.expected_version,
+            reason=body.reason,
+            comment=body.comment,
+            data=data,
+        )
+        return json_response(_result(result), headers={"etag": etag(result.row_version)})
+
+    return await command(request, work)
+
+
+def _result(result: TransitionResult) -> dict[str, object]:
+    return {
+        "id": result.process_run_id,
+        "run_id": result.run_id,
+        "transition": result.name,
+        "from_state": result.from_state,
+        "to_state": result.to_state,
+        "row_version": result.row_version,
+        "round": result.round,
+        "level": result.level,
+        "released": [{"id": item.id, "code": item.code, "state": item.state} for item in result.released],
+        "run_finished": result.run_finished,
+    }
+
+
+@router.get("/{id}/actions", summary="What the present state offers, and to whom")
+async def list_actions(id: UUID, uow: CurrentUow) -> list[ActionOutput]:
+    return [
+        ActionOutput(
+            name=action.name,
+            label=action.label,
+            allowed=action.allowed,
+            needs=[needed.value for needed in action.needs],
+            guard=action.guard,
+            refusal=action.refusal,
+            satisfy=action.satisfy,
+            who_can=[PersonOutput(id=person.id, name=person.name) for person in action.who_can],
+        )
+        for action in await allowed_actions(uow, id)
+    ]
+
+
+@router.get("/{id}/waiting-for", summary="Why the process cannot go on")
+async def read_waiting(id: UUID, uow: CurrentUow) -> BlockedOutput:
+    found = await why_blocked(uow, id)
+    return BlockedOutput(
+        state=found.state,
+        reason=found.reason,
+        predecessors=[
+            PredecessorOutput(
+                id=open_.id,
+                code=open_.code,
+                label=open_.label,
+                state=open_.state,
+                owner_role=open_.owner_role,
+                assignee=open_.assignee,
+                due_at=open_.due_at,
+                impossible=open_.impossible,
+            )
+            for open_ in found.predecessors
+        ],
+        earliest_start=found.earliest_start,
+        review_by=found.review_by,
+    )

@@ -1,0 +1,108 @@
+"""Runs of a workflow: begin the one of a business date; hold, resume and cancel it as a whole."""
+
+from datetime import date
+from enum import StrEnum
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, status
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from app.api.auth.dependencies import get_actor
+from app.api.bodies import json_response
+from app.api.idempotency import command
+from app.api.process_runs import Version
+from app.api.versions import etag
+from app.core.uow import UnitOfWork
+from app.domain.entities.queries import get_record
+from app.domain.workflow.run_commands import cancel_run, hold_run, resume_run
+from app.domain.workflow.runs import create_run
+
+router = APIRouter(prefix="/api/v1/workflow-runs", tags=["Workflow runs"], dependencies=[Depends(get_actor)])
+
+
+class RunInput(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"workflow": "fx_close", "business_date": "2026-10-30"}]}
+    )
+
+    workflow: str = Field(min_length=1, max_length=48, description="Code or id of the workflow")
+    business_date: date
+    node_id: UUID | None = Field(None, description="Where it is about another node than the workflow's own")
+    variant: str = Field("", max_length=48, description="Distinguishes several runs of one date")
+
+
+class RunTransition(StrEnum):
+    HOLD = "hold"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+class RunTransitionInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    expected_version: Version
+    reason: str = Field("", max_length=2_000, description="Needed to hold and to cancel")
+
+
+class RunTransitionOutput(BaseModel):
+    id: UUID
+    transition: RunTransition
+    row_version: int
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    summary="Begin the run of a business date, or return the one there is",
+    responses={
+        201: {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/WorkflowRunRead"}}}},
+        200: {
+            "description": "The run was there already",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/WorkflowRunRead"}}},
+        },
+    },
+)
+async def begin_run(body: RunInput, request: Request) -> Response:
+    async def work(uow: UnitOfWork) -> Response:
+        run_id = await create_run(
+            uow,
+            workflow=_id_or_code(body.workflow),
+            business_date=body.business_date,
+            node_id=body.node_id,
+            variant=body.variant,
+        )
+        page = await get_record(uow, "workflow_run", run_id)
+        record = page.items[0]
+        begun_now = page.records[0]["created_at"] == uow.now
+        headers = {"location": f"{router.prefix}/{run_id}", "etag": etag(record["row_version"])}
+        return json_response(record, status=201 if begun_now else 200, headers=headers)
+
+    return await command(request, work)
+
+
+@router.post("/{id}/transitions/{name}", summary="Hold, resume or cancel a run", response_model=RunTransitionOutput)
+async def do_run_transition(id: UUID, name: RunTransition, body: RunTransitionInput, request: Request) -> Response:
+    async def work(uow: UnitOfWork) -> Response:
+        version = await _change(uow, id, name, body)
+        content = {"id": id, "transition": name, "row_version": version}
+        return json_response(content, headers={"etag": etag(version)})
+
+    return await command(request, work)
+
+
+async def _change(uow: UnitOfWork, run_id: UUID, name: RunTransition, body: RunTransitionInput) -> int:
+    match name:
+        case RunTransition.HOLD:
+            return await hold_run(uow, run_id=run_id, expected_version=body.expected_version, reason=body.reason)
+        case RunTransition.RESUME:
+            return await resume_run(uow, run_id=run_id, expected_version=body.expected_version)
+        case RunTransition.CANCEL:
+            return await cancel_run(uow, run_id=run_id, expected_version=body.expected_version, reason=body.reason)
+
+
+def _id_or_code(text: str) -> UUID | str:
+    try:
+        return UUID(text)
+    except ValueError:
+        return text

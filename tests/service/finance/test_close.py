@@ -163,7 +163,7 @@ async def test_a_corrected_rate_makes_new_versions_and_the_old_ones_stay_readabl
     async with bank.runtime.uow(controller) as uow:
         await correct_rate(uow, business_date=DATES[1], currency="USD", value=Decimal("1.2"), reason="Misquoted")
     async with bank.runtime.uow(SYSTEM) as uow:
-        changed = await recompute_after_correction(uow, DATES[1], ["DESK"])
+        changed = await recompute_after_correction(uow, DATES[1])
     assert changed[DATES[1]] > 0
     assert changed[DATES[2]] > 0, "the next date starts from the corrected rate"
     after = await _facts(bank, DATES[1], "book")

@@ -96,6 +96,8 @@ def _in_each_application(
     policy: AccessPolicy, grants: tuple[Grant, ...], entity: str, action: str, *, with_wide: bool
 ) -> Decision | None:
     """Each application is decided by itself: a deny in one says nothing about the others. Wide grants join each."""
+    if len(grants) == 1:
+        return _decision(policy, grants, entity, action)
     applications = {grant.application for grant in grants}
     if len(applications) == 1:
         return _decision(policy, grants, entity, action)
@@ -115,15 +117,16 @@ def _decision(policy: AccessPolicy, grants: Iterable[Grant], entity: str, action
     """All of these grants together: any denied role denies; else those whose own role allows."""
     allowing: list[Grant] = []
     named: PolicyLine | None = None
+    key = policy.cell_key(entity, action)
     for grant in grants:
-        line = policy.verdict(frozenset((grant.role,)), grant.application, entity, action)
+        line = policy.line_of(grant.role, grant.application, key)
         if line is None:
             continue
         if line.denies:
             return None
         allowing.append(grant)
         named = named or line
-    return Decision(tuple(allowing), str(named)) if named is not None else None
+    return Decision(tuple(allowing), named.words) if named is not None else None
 
 
 def refusal(

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.core.actor import Grant
 from app.core.audit import AuditEntry
 from app.core.errors import Conflict, FieldProblem, NotFound, ValidationFailed
-from app.core.events import Event
+from app.core.events import Event, RecordUpdated
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import Decision, authorize
 from app.domain.access.duties import HeldGrant, breaches
@@ -165,6 +165,9 @@ async def check_written_grant(uow: UnitOfWork, event: Event) -> None:
     for row in rows:
         if row.id == record_id:
             _refuse_conflicts(uow, _held(uow, row), [other for other in rows if other.id != record_id])
+            ends = isinstance(event, RecordUpdated) and row.valid_until is not None
+            if ends and (row.role, row.application) == (ADMIN, PLATFORM):
+                await _refuse_last_admin(uow, record_id)
     uow.touch(POLICY_TOPIC, f"user:{user_id}")
 
 

@@ -32,7 +32,7 @@ __all__ = ["PLATFORM", "AccessPolicy", "PolicyLine", "build_enforcer", "compile_
 
 _Cells = Mapping[tuple[str, str], PolicyLine]
 _NO_CELLS: _Cells = {}
-MEMO_SIZE = 10_000
+MEMO_SIZE = 2_000  # entries; a worker must stay small
 
 # Lines that administrators add stand in rows; they layer over the files and come after them.
 READ_ROWS = text("SELECT id, role, application, entity, action, effect FROM policy_line ORDER BY created_at, id")
@@ -61,6 +61,9 @@ class AccessPolicy:
         self.parents = parents
         self._cells = cells
         self._prefixes = sorted((a for a in self.actions if a.endswith(ANY)), key=len, reverse=True)
+        self._named_roles = frozenset(role for role, _ in cells)
+        self._reaching = frozenset(role for role in self._named_roles if self._may_reach(role))
+        self._others_reach = self._may_reach(ANY)
         self._row_conditions = _by_entity(files.row_conditions)
         # What was worked out for a combination of grants; owned by the policy, so that a new policy starts afresh.
         self.memo: dict[Any, Any] = {}
@@ -74,26 +77,34 @@ class AccessPolicy:
     # -- decisions -------------------------------------------------------------------------------------------------
 
     def allows(self, roles_in_app: frozenset[str], application: str, entity: str, action: str) -> PolicyLine | None:
-        """The line by which these roles together may do this in the application; None when they may not."""
+        """The line by which these roles together may do this in the application; None when not, or without a role."""
         line = self.verdict(roles_in_app, application, entity, action)
         return line if line is not None and not line.denies else None
 
     def verdict(self, roles_in_app: frozenset[str], application: str, entity: str, action: str) -> PolicyLine | None:
         """The line that decides: a deny of any role before an allow of any; None where no line speaks of it."""
-        if application not in self.applications:
-            application = ANY
-        key = (entity if entity in self.entities else ANY, action if action in self.actions else self._other(action))
+        key = self.cell_key(entity, action)
         allowed = None
         for role in roles_in_app:
-            cells = self._cells.get((role, application))
-            if cells is None:
-                cells = self._cells.get((ANY, application), _NO_CELLS)
-            line = cells.get(key)
+            line = self.line_of(role, application, key)
             if line is not None:
                 if line.denies:
                     return line
                 allowed = allowed or line
         return allowed
+
+    def cell_key(self, entity: str, action: str) -> tuple[str, str]:
+        """The cell of an entity and an action; what the policy does not name has the cell of "any other"."""
+        return (entity if entity in self.entities else ANY, action if action in self.actions else self._other(action))
+
+    def line_of(self, role: str, application: str, key: tuple[str, str]) -> PolicyLine | None:
+        """The line that decides for one role alone."""
+        if application not in self.applications:
+            application = ANY
+        cells = self._cells.get((role, application))
+        if cells is None:  # a role that the policy does not name has what every role has
+            cells = self._cells.get((ANY, application), _NO_CELLS)
+        return cells.get(key)
 
     def _other(self, action: str) -> str:
         for pattern in self._prefixes:
@@ -103,6 +114,9 @@ class AccessPolicy:
 
     def reaches(self, role: str) -> bool:
         """Whether a grant of this role in PLATFORM counts in every application."""
+        return role in self._reaching or (self._others_reach and role not in self._named_roles)
+
+    def _may_reach(self, role: str) -> bool:
         return self.allows(frozenset((role,)), PLATFORM, "application", "reach") is not None
 
     def roles_that_may(self, application: str, entity: str, action: str) -> tuple[str, ...]:

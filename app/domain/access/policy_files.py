@@ -42,14 +42,20 @@ class PolicyLine:
     action: str
     effect: Effect = Effect.ALLOW
     source: str = field(default="", compare=False)
+    words: str = field(default="", init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Every decision names its line, so that the words are made once and not at each decision.
+        place = "in every application" if self.application == ANY else f"in {self.application}"
+        words = f"{self.effect} {self.role} {place}: {self.action} {self.entity} ({self.source})"
+        object.__setattr__(self, "words", words)
 
     @property
     def denies(self) -> bool:
         return self.effect is Effect.DENY
 
     def __str__(self) -> str:
-        place = "in every application" if self.application == ANY else f"in {self.application}"
-        return f"{self.effect} {self.role} {place}: {self.action} {self.entity} ({self.source})"
+        return self.words
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ A record is in scope when one of the grants that allow the action covers it: its
 (the node of the grant or below; for reading also above, where the entity asks for it) and the policy's row conditions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -26,6 +26,9 @@ from models.types import Ltree
 Condition = ColumnElement[bool]
 # Gives the condition on the last step of a path: the entity there, its table, the name of the field.
 _Leaf = Callable[[EntityDef, FromClause, str], Condition]
+
+# Grants that are alike: in one application (None: any), under the same row conditions.
+_Way = tuple[str | None, tuple[RowCondition, ...]]
 
 NODE = "hierarchy_node"
 
@@ -145,11 +148,27 @@ def _covered(
     viewer: Viewer, action: str, definition: EntityDef, grants: Sequence[Grant], table: FromClause
 ) -> Condition | None:
     """OR over the grants. Grants that differ in nothing but their node share one look at the hierarchy."""
-    ways: dict[tuple[str | None, tuple[RowCondition, ...]], list[Grant]] = {}
+    policy = viewer.policy
+    ways: dict[_Way, list[Grant]] = {}
     for grant in grants:
-        anywhere = definition.application_field is None or is_wide(viewer.policy, grant)
-        rows = viewer.policy.row_conditions(grant.role, grant.application, definition.name, action)
+        anywhere = definition.application_field is None or is_wide(policy, grant)
+        rows = policy.row_conditions(grant.role, grant.application, definition.name, action)
         ways.setdefault((None if anywhere else grant.application, rows), []).append(grant)
+    # People whose grants reach the same have the same condition. Row conditions are about one person, and not shared.
+    shared = table is viewer.registry.table(definition.name) and not any(rows for _, rows in ways)
+    if not shared:
+        return _any_way(viewer, action, definition, ways, table)
+    reach = tuple((way, tuple((g.node_id, g.node_path) for g in alike)) for way, alike in ways.items())
+    key = ("scope", viewer.registry, definition.name, action in READING, reach)
+    if key not in policy.memo:
+        policy.remember(key, _any_way(viewer, action, definition, ways, table))
+    condition: Condition | None = policy.memo[key]
+    return condition
+
+
+def _any_way(
+    viewer: Viewer, action: str, definition: EntityDef, ways: Mapping[_Way, Sequence[Grant]], table: FromClause
+) -> Condition | None:
     alternatives: list[Condition] = []
     for (application, rows), alike in ways.items():
         place = _place(viewer.registry, action, definition, application, grants=alike, table=table)

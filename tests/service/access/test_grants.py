@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, text, update
 from app.core.actor import Actor
 from app.core.db import asyncpg_dsn
 from app.core.errors import Conflict, Forbidden, NotFound, ValidationFailed
-from app.core.events import RecordCreated
+from app.core.events import RecordCreated, RecordUpdated
 from app.domain.access.decisions import decide
 from app.domain.access.grants import check_written_grant, grant_role, load_grants, revoke_grant, touch_policy
 from app.domain.access.policy import load_policy
@@ -147,6 +147,23 @@ async def test_the_last_administrator_cannot_be_revoked(bank: Bank, admin: Actor
             await revoke_grant(uow, grant_id=first, reason="left")
         with pytest.raises(NotFound):
             await revoke_grant(uow, grant_id=UUID(int=9), reason="left")
+
+
+async def test_the_last_administrator_gets_no_end_by_a_form_either(bank: Bank, admin: Actor, person: UUID) -> None:
+    id_ = await give(bank, admin, person, "admin", application="PLATFORM")
+    async with bank.runtime.uow(SYSTEM) as uow:
+        grants = uow.table("role_grant")
+        end = uow.now + timedelta(days=1)
+        await uow.execute(update(grants).where(grants.c.id == id_).values(valid_until=end))
+        with pytest.raises(Conflict, match="last administrator"):
+            await check_written_grant(
+                uow, RecordUpdated(at=uow.now, entity="role_grant", record_id=id_, fields=("valid_until",))
+            )
+        await uow.connection.rollback()
+
+
+async def test_grants_are_never_deleted(bank: Bank, admin: Actor) -> None:
+    assert decide(bank.runtime.policy, bank.runtime.registry, admin, "delete", "role_grant") is None
 
 
 async def test_a_grant_written_through_a_form_obeys_the_same_rules(bank: Bank, admin: Actor, person: UUID) -> None:

@@ -51,7 +51,7 @@ _BINARY: Mapping[type[ast.AST], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Add: ("+", lambda a, b: EXACT.add(a, b) if isinstance(a, Decimal) else a + b),
     ast.Sub: ("-", lambda a, b: EXACT.subtract(a, b) if isinstance(a, Decimal) else a - b),
     ast.Mult: ("*", EXACT.multiply),
-    ast.Div: ("/", lambda a, b: _quotient(a, b)),
+    ast.Div: ("/", _quotient),
 }
 _COMPARE: Mapping[type[ast.AST], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.Eq: ("=", lambda a, b: a == b),

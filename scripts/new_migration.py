@@ -13,11 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from alembic import command  # noqa: E402
 from alembic.config import Config  # noqa: E402
 from alembic.util import CommandError  # noqa: E402
 from sqlalchemy.ext.asyncio import create_async_engine  # noqa: E402
 
-from alembic import command  # noqa: E402
 from app.core.embedded import start_embedded  # noqa: E402
 from app.core.migrations import upgrade_async  # noqa: E402
 from app.core.settings import Settings  # noqa: E402

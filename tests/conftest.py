@@ -52,7 +52,7 @@ def servers() -> Iterator[EmbeddedServers]:
 
 def _memory() -> str | None:
     """A folder in memory where there is one with room: cloning a database takes 20 ms there, and a second on a disk."""
-    shm = Path("/dev/shm")  # noqa: S108
+    shm = Path("/dev/shm")
     roomy = shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 4 * 2**30
     return str(shm) if roomy else None
 

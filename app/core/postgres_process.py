@@ -238,7 +238,7 @@ def _ensure_database(binaries: Path, port: int, *, superuser_password: str) -> s
         ALTER ROLE {ROLE} PASSWORD '{password}';
         SELECT 'CREATE DATABASE {DATABASE} OWNER {ROLE}'
          WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}') \\gexec
-    """  # noqa: S608 - two constants and a hexadecimal number
+    """
     target = ["-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-d", "postgres"]
     result = subprocess.run(
         [str(binaries / "psql"), *target, "-qX", "-v", "ON_ERROR_STOP=1", "-f", "-"],

@@ -175,9 +175,7 @@ class _Day:
             )
         if queued is not None:
             took = timedelta(seconds=self.dice.randint(2, 25))
-            await execute_job_run(
-                self.runtime, queued, worker="history", now=now, finished=now + took, hooks=HOOKS
-            )
+            await execute_job_run(self.runtime, queued, worker="history", now=now, finished=now + took, hooks=HOOKS)
 
     async def _by_hand(self, row: object, now: datetime) -> None:
         id_, code, version = row.id, row.code, row.row_version  # type: ignore[attr-defined]

@@ -18,12 +18,12 @@ from app.domain.access.grants import load_grants
 from app.domain.finance.arithmetic import display_amount
 
 WORDS = {
-    "market_move": "The move of {what} against the euro explains the result: the open position was revalued at the day's "
-    "ECB reference rate; no position break was found.",
+    "market_move": "The move of {what} against the euro explains the result: the open position was revalued at the "
+    "day's ECB reference rate; no position break was found.",
     "new_trades": "Client orders of the day in {what} were dealt away from the reference rate; the margin ties to the "
     "trade capture, ticket by ticket.",
-    "late_trade_capture": "Trades in {what} captured after the 16:00 cut are in the actual figure and not in the flash; "
-    "they were confirmed with the desk.",
+    "late_trade_capture": "Trades in {what} captured after the 16:00 cut are in the actual figure and not in the "
+    "flash; they were confirmed with the desk.",
 }
 
 

@@ -22,7 +22,7 @@ def sort_keys(uow: UnitOfWork, entity: EntityDef, text: str, table: Any) -> list
         descending, name = part.startswith("-"), part.lstrip("-+")
         if name == "id":
             continue
-        keys.append(_sort_key(uow, entity, name, descending, table, readable))
+        keys.append(_sort_key(uow, entity, name, descending=descending, table=table, readable=readable))
     if len(keys) > MAX_SORT_KEYS:
         raise InvalidRequest(f"sort: at most {MAX_SORT_KEYS} fields")
     id_field = _standard_field("id")
@@ -40,7 +40,7 @@ def _standard_field(name: str) -> FieldDef:
 
 
 def _sort_key(
-    uow: UnitOfWork, entity: EntityDef, name: str, descending: bool, table: Any, readable: set[str]
+    uow: UnitOfWork, entity: EntityDef, name: str, *, descending: bool, table: Any, readable: set[str]
 ) -> SortKey:
     if name in ("created_at", "updated_at", "row_version", "position") and name in table.c:
         standard = _standard_field(name)

@@ -126,8 +126,8 @@ async def test_thresholds_action(ctx: JobContext) -> ActionResult:
 _PUBLISHED = text(
     """
 SELECT count(*) AS figures, encode(sha256(coalesce(string_agg(
-           f.book_id || '|' || f.measure || '|' || f.currency || '|' || f.source || '|' || f.version || '|' || f.value, ','
-           ORDER BY f.book_id, f.measure, f.currency, f.source), '')::bytea), 'hex') AS hash
+           f.book_id || '|' || f.measure || '|' || f.currency || '|' || f.source || '|' || f.version || '|' || f.value,
+           ',' ORDER BY f.book_id, f.measure, f.currency, f.source), '')::bytea), 'hex') AS hash
 FROM pnl_fact f WHERE f.business_date = :business_date AND f.current
 """
 )

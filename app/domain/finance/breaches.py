@@ -32,10 +32,10 @@ ORDER BY f.business_date
 )
 _UPSERT = text(
     """
-INSERT INTO breach (id, row_version, created_at, created_by, updated_at, updated_by, business_date, book_id, measure, kind,
-                    summary, value, "limit", state, run_id)
-SELECT uuidv7(), 1, :now, :actor, :now, :actor, :business_date, b.book_id, b.measure, b.kind, b.summary, b.value, b.bound,
-       'open', :run_id
+INSERT INTO breach (id, row_version, created_at, created_by, updated_at, updated_by, business_date, book_id, measure,
+                    kind, summary, value, "limit", state, run_id)
+SELECT uuidv7(), 1, :now, :actor, :now, :actor, :business_date, b.book_id, b.measure, b.kind, b.summary, b.value,
+       b.bound, 'open', :run_id
 FROM unnest(CAST(:books AS uuid[]), CAST(:measures AS text[]), CAST(:kinds AS text[]), CAST(:summaries AS text[]),
             CAST(:values AS numeric[]), CAST(:bounds AS numeric[])) AS b (book_id, measure, kind, summary, value, bound)
 ON CONFLICT (business_date, book_id, measure, kind) DO UPDATE SET

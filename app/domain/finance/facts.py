@@ -1,4 +1,4 @@
-"""Versioned facts: a figure is never overwritten; a different one becomes the next version and the old stays readable."""
+"""Versioned facts: a figure is never overwritten; a different one becomes the next version, and the old one stays."""
 
 import hashlib
 from collections.abc import Sequence

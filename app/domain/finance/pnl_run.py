@@ -169,14 +169,15 @@ async def roll_up(
 
 _HIERARCHIES = text(
     """
-SELECT DISTINCT h.code FROM pnl_fact f JOIN hierarchy_node n ON n.id = f.book_id JOIN hierarchy h ON h.id = n.hierarchy_id
+SELECT DISTINCT h.code
+FROM pnl_fact f JOIN hierarchy_node n ON n.id = f.book_id JOIN hierarchy h ON h.id = n.hierarchy_id
 WHERE f.business_date = :business_date AND f.source = :source AND f.current ORDER BY h.code
 """
 )
 
 
 async def recompute_after_correction(uow: UnitOfWork, business_date: date) -> dict[date, int]:
-    """Compute again what a corrected rate changes: its own date and the next one. Date -> number of corrected figures."""
+    """Compute again what a corrected rate changes: its own date and the next one. Date -> corrected figures."""
     changed: dict[date, int] = defaultdict(int)
     for day in (business_date, await next_rate_date(uow, business_date)):
         if day is None or not await _has_facts(uow, day):

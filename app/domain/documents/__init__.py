@@ -1,0 +1,1 @@
+"""Documents on records: stored by content hash, in versions, seen by whoever sees the record."""

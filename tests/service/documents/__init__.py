@@ -1,0 +1,1 @@
+"""Files of records, on a real database and a real folder."""

@@ -1,0 +1,1 @@
+"""Trees on a real database."""

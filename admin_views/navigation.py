@@ -1,0 +1,151 @@
+"""The navigation, by task: which pages and lists there are, in which order. Nothing is shown that is not there.
+
+A page is named by its path and appears once a route of the site serves it; a list by its entity and appears to whoever
+may read it. Entities that administrators define appear under "Records" by themselves.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from models.registry import Registry
+from models.schema import EntityKind, Layer
+
+
+@dataclass(frozen=True, slots=True)
+class PageItem:
+    """A page of its own. With `entity` only those see it who may do `action` there."""
+
+    path: str
+    label: str
+    icon: str
+    entity: str | None = None
+    action: str = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class ListItem:
+    """The list of an entity; label and icon are the entity's own unless given."""
+
+    entity: str
+    label: str | None = None
+    icon: str | None = None
+
+
+Item = PageItem | ListItem
+
+NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
+    (None, (PageItem("/", "Home", "home"), PageItem("/work", "My work", "inbox"))),
+    (
+        "Operate",
+        (
+            PageItem("/operations", "Operations Center", "layout-dashboard", "workflow_run"),
+            ListItem("workflow_run"),
+            ListItem("process_run"),
+            PageItem("/sla", "SLA monitor", "clock-exclamation", "sla_clock"),
+            ListItem("sla_clock"),
+            ListItem("file", "Documents", "folder"),
+        ),
+    ),
+    (
+        "Finance",
+        (
+            PageItem("/pnl", "PnL operations", "report-money", "pnl_fact"),
+            PageItem("/dashboard", "Dashboards", "chart-bar", "pnl_fact"),
+            ListItem("pnl_fact"),
+            ListItem("breach"),
+            ListItem("trade"),
+            ListItem("position"),
+            ListItem("market_rate"),
+            ListItem("rate_load"),
+            ListItem("pnl_threshold"),
+        ),
+    ),
+    (
+        "Configure",
+        (
+            PageItem("/designer", "Workflow designer", "schema", "workflow", "update"),
+            ListItem("workflow"),
+            PageItem("/hierarchies", "Hierarchies", "binary-tree", "hierarchy"),
+            ListItem("hierarchy_node"),
+            ListItem("calendar"),
+            ListItem("sla_policy"),
+            ListItem("parameter"),
+        ),
+    ),
+    (
+        "Administer",
+        (
+            PageItem("/users", "Users and access", "users", "role_grant"),
+            ListItem("user"),
+            ListItem("role_grant"),
+            ListItem("role"),
+            ListItem("application"),
+            ListItem("policy_line"),
+            ListItem("user_session"),
+            ListItem("access_token"),
+            ListItem("job_run"),
+            ListItem("mail_message"),
+            PageItem("/audit", "Audit", "shield-check", "audit_entry"),
+        ),
+    ),
+)
+# A list that a page of the same task replaces.
+REPLACED_BY = {"sla_clock": "/sla", "hierarchy_node": "/hierarchies", "user": "/users"}
+
+
+def navigation(
+    registry: Registry,
+    *,
+    has_page: Callable[[str], bool],
+    may: Callable[[str, str], bool],
+    at: str,
+) -> list[dict[str, Any]]:
+    """The groups of the navigation for a person, as steps/base.html shows them. `at`: the path of the page."""
+    groups: list[dict[str, Any]] = []
+    for label, items in (*NAVIGATION, ("Records", _added(registry))):
+        shown = [entry for item in items if (entry := _entry(registry, item, has_page, may)) is not None]
+        if shown:
+            groups.append({"label": label, "items": shown})
+    active = _active([item["href"] for group in groups for item in group["items"]], at)
+    for group in groups:
+        for item in group["items"]:
+            item["active"] = item["href"] == active
+    return groups
+
+
+def _added(registry: Registry) -> tuple[Item, ...]:
+    """The lists of the entities that administrators have defined."""
+    named = {item.entity for _, items in NAVIGATION for item in items if isinstance(item, ListItem)}
+    added = (
+        entity
+        for entity in registry.entities.values()
+        if entity.layer is Layer.SITE and entity.kind is not EntityKind.CHILD and entity.name not in named
+    )
+    return tuple(ListItem(entity.name) for entity in added)
+
+
+def _entry(
+    registry: Registry, item: Item, has_page: Callable[[str], bool], may: Callable[[str, str], bool]
+) -> dict[str, Any] | None:
+    if isinstance(item, PageItem):
+        if not has_page(item.path) or (item.entity is not None and not may(item.action, item.entity)):
+            return None
+        return {"label": item.label, "href": item.path, "icon": item.icon, "count": None}
+    entity = registry.entities.get(item.entity)
+    if entity is None or not may("read", entity.name) or has_page(REPLACED_BY.get(entity.name, "")):
+        return None
+    href = f"/data/{entity.slug}"
+    return {"label": item.label or entity.label_plural, "href": href, "icon": item.icon or entity.icon, "count": None}
+
+
+def _active(paths: list[str], at: str) -> str | None:
+    """The longest path that the page is at or below."""
+    above = [path for path in paths if at == path or (path != "/" and at.startswith(f"{path}/"))]
+    return max(above, key=len, default=None)
+
+
+def first_list(registry: Registry, *, may: Callable[[str, str], bool]) -> str | None:
+    """The first list that a person may read."""
+    groups = navigation(registry, has_page=lambda _path: False, may=may, at="")
+    return next((item["href"] for group in groups for item in group["items"]), None)

@@ -1,0 +1,520 @@
+"""What steps/process.html shows of the process itself: head, deadline, actions, approvals, dependencies, history.
+
+Everything is worded, formatted and linked here; the template only lays it out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from admin_views.cells import markdown
+from admin_views.formats import Formats, duration
+from app.core.errors import StepsError
+from app.domain.workflow.actions import ActionState
+from app.domain.workflow.content import digest
+from app.domain.workflow.decisions import Refusal
+from app.domain.workflow.process_page import Approval, HistoryLine, Neighbour, ProcessDetail
+from app.domain.workflow.process_record import Entry, ProcessRecord, Stamp
+from app.domain.workflow.states import Guard, Input, Name, ProcessKind, ProcessState
+
+SHOWN_ENTRIES = 12
+NOTHING = "\u2013"
+WARN_WITHOUT_DEFINITION = timedelta(minutes=30)
+
+ICONS = {
+    Name.CLAIM: "hand-grab", Name.ASSIGN: "user-share", Name.START: "player-play", Name.SUBMIT: "send",
+    Name.APPROVE: "check", Name.REJECT: "arrow-back-up", Name.HOLD: "player-pause", Name.RESUME: "player-play",
+    Name.SKIP: "player-track-next", Name.CANCEL: "ban", Name.RETRY: "repeat",
+}  # fmt: skip
+# In the order in which a person looks for them; the first one that is allowed is the primary button.
+ORDER = (
+    Name.APPROVE, Name.SUBMIT, Name.START, Name.CLAIM, Name.RETRY, Name.RESUME, Name.REJECT, Name.HOLD, Name.ASSIGN,
+    Name.SKIP, Name.CANCEL,
+)  # fmt: skip
+PRIMARY = (Name.APPROVE, Name.SUBMIT, Name.START, Name.CLAIM, Name.RETRY, Name.RESUME)
+# Refusals that say that it is not this person's task at all, rather than what stands in the way.
+NOT_THEIRS = frozenset({Guard.PERMISSION, Guard.LEAD_SCOPE})
+WHAT_IT_DOES = {
+    Name.SUBMIT: "It is handed in with what stands here now: comment, checklist, evidence and figures.",
+    Name.APPROVE: "You sign what was submitted, with your name and the time.",
+    Name.REJECT: "It goes back to whoever submitted it, and the next round begins.",
+    Name.HOLD: "Nobody can go on with it until somebody resumes it. Its clock keeps its deadline.",
+    Name.ASSIGN: "It becomes this person's work.",
+    Name.SKIP: "It is closed without being done. What accepts that may begin.",
+    Name.CANCEL: "It is closed for good. What depends on it may never begin.",
+}
+SAID = {
+    Name.RELEASE: "Released", Name.CLAIM: "Took it", Name.ASSIGN: "Assigned it", Name.START: "Started",
+    Name.SUBMIT: "Submitted", Name.REJECT: "Rejected", Name.HOLD: "Put it on hold",
+    Name.RESUME: "Resumed", Name.SKIP: "Skipped", Name.CANCEL: "Cancelled", Name.RETRY: "Tried again",
+    Name.BEGIN: "Began", Name.FINISH: "Finished", Name.FAIL: "Failed",
+}  # fmt: skip
+KINDS = {
+    ProcessKind.MANUAL: "Manual",
+    ProcessKind.APPROVAL: "Approval",
+    ProcessKind.AUTOMATIC: "Automatic",
+    ProcessKind.CHECKLIST: "Checklist",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A change that was not accepted: where on the page it was made, what was typed, what to mend."""
+
+    place: str
+    error: StepsError
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def problem(self, path: str) -> str:
+        return next((p.message for p in self.error.problems if p.path == path), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What every part of the page needs to word itself."""
+
+    detail: ProcessDetail
+    record: ProcessRecord
+    formats: Formats
+    now: datetime
+    me: UUID | None
+    unprepared: Refusal | None  # why the reader may not change what is prepared; None: they may
+    refused: Refused | None = None
+
+    @property
+    def may_prepare(self) -> bool:
+        return self.unprepared is None
+
+    def clock(self, at: datetime) -> str:
+        """An instant in few words: the time, with its date where that is not today."""
+        here = self.formats.local(at)
+        if here.date() == self.formats.local(self.now).date():
+            return f"{here:%H:%M}"
+        return f"{here.day} {here:%b} {here:%H:%M}"
+
+    def person(self, name: str | None, id_: UUID | None) -> dict[str, Any]:
+        return {"name": name or "STEPS", "you": id_ is not None and id_ == self.me}
+
+    def values_of(self, place: str) -> Mapping[str, str]:
+        return self.refused.values if self.refused is not None and self.refused.place == place else {}
+
+    def error_of(self, place: str) -> Refused | None:
+        return self.refused if self.refused is not None and self.refused.place == place else None
+
+
+def short_hash(value: str | None) -> str | None:
+    """The beginning of a fingerprint, as a person compares it: 7c1e·9a40."""
+    return f"{value[:4]}·{value[4:8]}" if value else None
+
+
+def role_name(code: str | None) -> str:
+    return (code or "").replace("_", " ").capitalize()
+
+
+def tone(state: ProcessState) -> str:
+    return "waiting" if state is ProcessState.WAITING_EXTERNAL else state.value
+
+
+def head(drawn: Drawn) -> dict[str, Any]:
+    """The title, the state and the line of facts."""
+    row, names = drawn.detail.row, drawn.detail.names
+    level = f" {row.level} of {row.levels}" if row.state is ProcessState.IN_REVIEW and row.levels > 1 else ""
+    day = f"{row.business_date:%a} {row.business_date.day} {row.business_date:%b %Y}"
+    levels = f", {row.levels} level{'s' if row.levels > 1 else ''}" if row.levels else ""
+    owner = names.assignee or role_name(row.owner_role)
+    you = " (you)" if row.assignee_id is not None and row.assignee_id == drawn.me else ""
+    maker = f"{names.maker}{' (you)' if row.maker_id == drawn.me else ''}" if names.maker else None
+    run = f"/runs/{row.run_id}"
+    return {
+        "title": row.label,
+        "crumbs": [
+            {"label": "Runs", "href": "/runs"},
+            {"label": f"{names.run_label}, {row.business_date.day} {row.business_date:%b}", "href": run},
+            {"label": names.stage, "href": f"{run}?stage={names.stage_run_id}"},
+            {"label": row.label, "href": None},
+        ],
+        "state": {"tone": tone(row.state), "label": f"{row.state.label}{level}"},
+        "round": row.round if row.round > 1 else None,
+        "critical": names.critical,
+        "facts": [
+            {"label": "Node", "value": names.node_label},
+            {"label": "Business date", "value": day},
+            {"label": "Run", "value": row.run_reference, "href": run},
+            {"label": "Assignee" if names.assignee else "Owner", "value": f"{owner}{you}"},
+            {"label": "Maker", "value": maker},
+            {"label": "Kind", "value": f"{KINDS[row.kind]}{levels}"},
+            {"label": "Action", "value": row.action},
+            {"label": "Version", "value": f"v{names.version_number}"},
+        ],
+        "previous_href": _process(drawn.record.previous_id),
+        "next_href": _process(drawn.record.next_id),
+        "instructions": markdown(names.instructions) if names.instructions else None,
+    }
+
+
+def _process(id_: UUID | None) -> str | None:
+    return f"/processes/{id_}" if id_ is not None else None
+
+
+def deadline(drawn: Drawn) -> dict[str, Any]:
+    """The ring and the lines beside it. A closed process shows how it ended against its deadline."""
+    row, names = drawn.detail.row, drawn.detail.names
+    usual = timedelta(minutes=names.expected_minutes) if names.expected_minutes else None
+    lines = [
+        ("Due", _with_zone(drawn, row.due_at) if row.due_at else "No deadline"),
+        ("Not before", _with_zone(drawn, row.earliest_start) if row.state is ProcessState.PLANNED else None),
+        ("Started", drawn.clock(row.started_at) if row.started_at else None),
+        ("Finished", _finished(drawn)),
+        ("Usually", f"takes {duration(usual)}" if usual and row.finished_at is None else None),
+        ("Look again", _with_zone(drawn, row.review_by) if row.state is ProcessState.ON_HOLD else None),
+    ]
+    shown = [{"label": label, "value": value} for label, value in lines if value][:4]
+    return {"lines": shown, "ring": _ring(drawn, usual)}
+
+
+def _with_zone(drawn: Drawn, at: datetime | None) -> str | None:
+    return f"{drawn.clock(at)} {drawn.formats.zone_name(at)}" if at else None
+
+
+def _finished(drawn: Drawn) -> str | None:
+    row = drawn.detail.row
+    if row.finished_at is None:
+        return None
+    took = f", took {duration(_minutes(row.finished_at - row.started_at))}" if row.started_at else ""
+    return f"{drawn.clock(row.finished_at)}{took}"
+
+
+def _minutes(span: timedelta) -> timedelta:
+    """Whole minutes, and seconds only below one minute."""
+    return timedelta(seconds=int(span.total_seconds() // 60) * 60 if span >= timedelta(minutes=1) else span.seconds)
+
+
+def _ring(drawn: Drawn, usual: timedelta | None) -> dict[str, Any] | None:
+    row = drawn.detail.row
+    if row.due_at is None:
+        return None
+    begun = row.ready_at or row.earliest_start or row.due_at - (usual or timedelta(hours=1))
+    if row.state.closed:
+        at = row.finished_at or row.due_at
+        late = row.state is ProcessState.DONE and at > row.due_at
+        called_off = row.state is not ProcessState.DONE
+        tone_, word = ("far", row.state.value) if called_off else (("breach", "late") if late else ("ok", "early"))
+        big = NOTHING if called_off else _span(abs(row.due_at - at))
+        return {"percent": 100.0, "big": big, "sub": word, "tone": tone_, "label": f"{big} {word}", "ticks": False}
+    left = row.due_at - drawn.now
+    window = row.due_at - begun
+    warn_at = row.due_at - timedelta(minutes=drawn.detail.names.warn_minutes or 0)
+    if not drawn.detail.names.warn_minutes:
+        warn_at = row.due_at - WARN_WITHOUT_DEFINITION
+    percent = 100.0 if left < timedelta(0) or window <= timedelta(0) else min(100.0, 100.0 * (left / window))
+    over = left < timedelta(0)
+    return {
+        "percent": percent,
+        "big": _span(abs(left)),
+        "sub": "over" if over else "left",
+        "tone": "breach" if over else ("warn" if drawn.now >= warn_at else "far"),
+        "label": f"{_span(abs(left))} {'over the deadline' if over else 'left'}",
+        "ticks": True,
+        "due_at": row.due_at,
+        "warn_at": warn_at,
+        "from_at": begun,
+    }
+
+
+def _span(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    if minutes >= 24 * 60:
+        return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def actions(drawn: Drawn) -> dict[str, Any]:
+    """The buttons: those allowed, those refused with the reason, and apart from them what is not theirs at all."""
+    states = sorted(drawn.detail.actions, key=lambda action: ORDER.index(action.name))
+    primary = next((a.name for a in states if a.allowed and a.name in PRIMARY), None)
+    shown = [a for a in states if a.allowed or a.guard not in NOT_THEIRS]
+    others = [a for a in states if not a.allowed and a.guard in NOT_THEIRS]
+    return {
+        "buttons": [_action(drawn, a, primary) for a in shown],
+        "refusals": _refusals([a for a in shown if not a.allowed]),
+        "others": [{"label": a.label, "reason": a.refusal} for a in others],
+        "version": drawn.detail.row.row_version,
+    }
+
+
+def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str, Any]:
+    row, place = drawn.detail.row, action.name.value
+    tried, typed = drawn.error_of(place), drawn.values_of(place)
+    commented = action.name in (Name.SUBMIT, Name.APPROVE, Name.REJECT)
+    saved = row.comment if action.name is Name.SUBMIT else ""
+    asks = commented or bool(action.needs) or action.name is Name.ASSIGN
+    return {
+        "name": place,
+        "label": action.label,
+        "icon": ICONS[action.name],
+        "href": f"/processes/{row.id}/transitions/{place}",
+        "allowed": action.allowed,
+        "reason": action.refusal,
+        "dialog": asks and action.allowed,
+        "primary": action.name is primary,
+        "danger": action.name in (Name.REJECT, Name.CANCEL, Name.SKIP),
+        "text": WHAT_IT_DOES.get(action.name, ""),
+        "reason_needed": Input.REASON in action.needs,
+        "review_by_needed": Input.REVIEW_BY in action.needs,
+        "assignee_needed": Input.ASSIGNEE in action.needs,
+        "comment": {"value": typed.get("comment", saved or ""), "required": row.require_comment and not saved}
+        if action.name in (Name.SUBMIT, Name.APPROVE)
+        else None,
+        "draft_href": f"/processes/{row.id}/comment" if action.name is Name.SUBMIT and drawn.may_prepare else None,
+        "signs": short_hash(row.snapshot_hash) if action.name is Name.APPROVE else None,
+        "typed": {
+            "reason": typed.get("reason", ""),
+            "review_by": typed.get("review_by", ""),
+            "assignee_id": typed.get("assignee_id", ""),
+        },
+        "error": tried.error.detail if tried and not tried.error.problems else "",
+        "errors": {path: tried.problem(path) for path in ("reason", "review_by", "assignee_id", "comment")}
+        if tried
+        else {},
+        "open": tried is not None,
+    }
+
+
+def _refusals(refused: Sequence[ActionState]) -> list[dict[str, Any]]:
+    """One line for each reason, however many actions it stops."""
+    lines: dict[tuple[str | None, tuple[str, ...]], list[ActionState]] = {}
+    for action in refused:
+        lines.setdefault((action.refusal, tuple(p.name for p in action.who_can)), []).append(action)
+    return [
+        {
+            "what": " or ".join(action.label[:1].lower() + action.label[1:] for action in stopped),
+            "names": [action.name.value for action in stopped],
+            "reason": reason or "",
+            "who": _who(people),
+            "shield": stopped[0].guard in (Guard.MAKER_IS_NOT_CHECKER, Guard.ONE_LEVEL_EACH),
+        }
+        for (reason, people), stopped in lines.items()
+    ]
+
+
+def _who(people: Sequence[str]) -> dict[str, str] | None:
+    if not people:
+        return None
+    more = f" and {len(people) - 4} more" if len(people) > 4 else ""
+    return {"count": f"{len(people)} can do it:", "names": f"{', '.join(people[:4])}{more}."}
+
+
+def blocked(drawn: Drawn) -> dict[str, Any] | None:
+    """Why it stands still; None where it does not."""
+    row, why = drawn.detail.row, drawn.detail.blocked
+    waiting = [
+        {
+            "label": p.label,
+            "href": f"/processes/{p.id}",
+            "tone": tone(p.state),
+            "state": p.state.label,
+            "owner": p.assignee or role_name(p.owner_role),
+            "due_at": p.due_at,
+            "due_text": f"due {drawn.clock(p.due_at)}" if p.due_at else "",
+            "impossible": p.impossible,
+        }
+        for p in why.predecessors
+    ]
+    match row.state:
+        case ProcessState.BLOCKED if waiting:
+            count = "1 process" if len(waiting) == 1 else f"{len(waiting)} processes"
+            return {"title": f"Waits for {count}.", "text": "", "waiting": waiting}
+        case ProcessState.PLANNED:
+            at = _with_zone(drawn, why.earliest_start)
+            return {"title": f"Begins at {at}." if at else "Begins later.", "text": "", "waiting": waiting}
+        case ProcessState.ON_HOLD:
+            until = f" Somebody looks again by {_with_zone(drawn, why.review_by)}." if why.review_by else ""
+            return {"title": "On hold.", "text": f"{why.reason or ''}{until}", "waiting": waiting}
+        case ProcessState.FAILED:
+            return {"title": "All attempts failed.", "text": why.reason or "", "waiting": []}
+        case ProcessState.SKIPPED | ProcessState.CANCELLED:
+            return {"title": f"{row.state.label}.", "text": why.reason or "", "waiting": []}
+        case ProcessState.IN_PROGRESS | ProcessState.ASSIGNED if row.round > 1 and why.reason:
+            return {"title": f"Sent back in round {row.round - 1}.", "text": f"“{why.reason}”", "waiting": []}
+    return None
+
+
+def approvals(drawn: Drawn) -> dict[str, Any] | None:
+    """Maker, levels and earlier rounds; None for work that nobody approves."""
+    detail, row = drawn.detail, drawn.detail.row
+    if not row.level_roles:
+        return None
+    signed_now = digest(detail.content, row, row.comment)
+    this_round = {a.level: a for a in detail.approvals if a.round == row.round}
+    levels = [
+        _level(drawn, number, role, this_round.get(number), signed_now)
+        for number, role in enumerate(row.level_roles, 1)
+    ]
+    done = sum(1 for a in this_round.values() if a.decision == "approved")
+    return {
+        "summary": f"{done} of {len(levels)} signed",
+        "maker": _maker(drawn),
+        "levels": levels,
+        "earlier": [_earlier(drawn, a) for a in detail.approvals if a.round < row.round],
+        "comment": row.comment if row.submitted_at or row.state.closed else None,
+    }
+
+
+def _maker(drawn: Drawn) -> dict[str, Any]:
+    row, names = drawn.detail.row, drawn.detail.names
+    if row.submitted_at is None and row.maker_id is None:
+        waiting = "Decided on as it stands" if row.kind is ProcessKind.APPROVAL else "Not submitted yet"
+        return {"state": "planned", "icon": "pencil", "text": waiting, "at": "", "hash": None, "you": False}
+    round_ = f", round {row.round}" if row.round > 1 else ""
+    verb = "prepared it" if row.kind is ProcessKind.APPROVAL else f"submitted{round_}"
+    person = drawn.person(names.maker, row.maker_id)
+    return {
+        "state": "done",
+        "icon": "pencil",
+        "text": f"{person['name']} {verb}",
+        "you": person["you"],
+        "at": drawn.clock(row.submitted_at) if row.submitted_at else "",
+        "hash": short_hash(row.snapshot_hash),
+    }
+
+
+def _level(drawn: Drawn, number: int, role: str, found: Approval | None, signed_now: str) -> dict[str, Any]:
+    row = drawn.detail.row
+    base = {"title": f"Level {number}, {role_name(role).lower()}", "at": "", "text": "", "you": False, "hash": None}
+    if found is not None:
+        person = drawn.person(found.actor, found.actor_id)
+        return {
+            **base,
+            "state": "done" if found.decision == "approved" else "rejected",
+            "text": f"{person['name']} {found.decision}",
+            "you": person["you"],
+            "at": drawn.clock(found.at),
+            "hash": short_hash(found.snapshot_hash),
+            "same": found.snapshot_hash == signed_now if found.snapshot_hash else None,
+            "reason": found.reason,
+        }
+    if row.state is ProcessState.IN_REVIEW and row.level == number:
+        return {**base, "state": "in_review", "text": "Open", "due_at": row.due_at, "gates": _gates(drawn)}
+    return {**base, "state": "planned", "text": "Not open yet" if not row.state.closed else "Not decided"}
+
+
+def _gates(drawn: Drawn) -> list[dict[str, Any]]:
+    """What an approval needs, each met or not."""
+    detail = drawn.detail
+    approve = next((a for a in detail.actions if a.name is Name.APPROVE), None)
+    own = approve is not None and approve.guard in (Guard.MAKER_IS_NOT_CHECKER, Guard.ONE_LEVEL_EACH)
+    changed = approve is not None and approve.guard == Guard.CONTENT_UNCHANGED
+    return [
+        {"label": "You had no part in it" if not own else "Approver had no part in it", "met": not own},
+        {"label": "Nothing has changed since it was submitted", "met": not changed},
+        *({"label": item.label, "met": item.met} for item in detail.requirements),
+    ]
+
+
+def _earlier(drawn: Drawn, found: Approval) -> dict[str, Any]:
+    person = drawn.person(found.actor, found.actor_id)
+    return {
+        "text": f"Round {found.round}, level {found.level}: {found.decision} by {person['name']}",
+        "at": drawn.clock(found.at),
+        "reason": found.reason,
+        "hash": short_hash(found.snapshot_hash),
+    }
+
+
+def dependencies(drawn: Drawn) -> dict[str, Any]:
+    """Both ways."""
+    before, after = drawn.detail.predecessors, drawn.detail.successors
+    return {
+        "before": [_neighbour(drawn, n, before=True) for n in before],
+        "before_met": sum(1 for n in before if n.satisfied),
+        "after": [_neighbour(drawn, n, before=False) for n in after],
+    }
+
+
+def _neighbour(drawn: Drawn, neighbour: Neighbour, *, before: bool) -> dict[str, Any]:
+    if neighbour.finished_at is not None:
+        when = drawn.clock(neighbour.finished_at)
+    else:
+        when = f"due {drawn.clock(neighbour.due_at)}" if neighbour.due_at else ""
+    waits = f"waits for {neighbour.waiting_on}" if not before and neighbour.waiting_on else ""
+    return {
+        "label": neighbour.label,
+        "href": f"/processes/{neighbour.id}",
+        "tone": tone(neighbour.state),
+        "state": neighbour.state.label,
+        "sub": ", ".join(part for part in (neighbour.state.label, neighbour.hardness, waits) if part),
+        "when": when,
+    }
+
+
+def history(drawn: Drawn) -> dict[str, Any]:
+    """Changes of state and of content in one list, the latest first; older ones are folded away."""
+    lines = [(line.at, _transition_line(drawn, line)) for line in drawn.detail.history]
+    lines += [(entry.done.at, _entry_line(drawn, entry)) for entry in drawn.record.entries]
+    lines.sort(key=lambda pair: pair[0], reverse=True)
+    entries = [line for _, line in lines]
+    return {"entries": entries[:SHOWN_ENTRIES], "older": entries[SHOWN_ENTRIES:], "count": len(entries)}
+
+
+def _transition_line(drawn: Drawn, line: HistoryLine) -> dict[str, Any]:
+    what = f"Approved level {line.level}" if line.name is Name.APPROVE else SAID[line.name]
+    if line.name is Name.REJECT:
+        what = f"Rejected round {line.round}"
+    if line.name in (Name.BEGIN, Name.FINISH, Name.FAIL) and line.attempt > 1:
+        what = f"{what}, attempt {line.attempt}"
+    if line.name is Name.APPROVE and line.snapshot_hash:
+        what = f"{what}, signed {short_hash(line.snapshot_hash)}"
+    changes: list[dict[str, Any]] = []
+    if line.from_state is not line.to_state:
+        changes.append({"label": "State", "before": line.from_state.label, "after": line.to_state.label})
+    if line.comment:
+        changes.append({"label": "Comment", "before": None, "after": line.comment})
+    done = Stamp(line.actor, line.actor_id, line.at)
+    return _line(drawn, done, what, reason=line.reason, changes=changes)
+
+
+def _entry_line(drawn: Drawn, entry: Entry) -> dict[str, Any]:
+    label = entry.after.get("label")
+    if entry.command in ("check", "uncheck"):
+        what = f"{'Ticked' if entry.command == 'check' else 'Unticked'} “{label}”"
+        changes: list[dict[str, Any]] = []
+    else:
+        what = {"comment": "Saved a draft of the comment"}.get(
+            entry.command, entry.command.replace("_", " ").capitalize()
+        )
+        changes = [
+            {"label": name.replace("_", " ").capitalize(), "before": entry.before.get(name), "after": _plain(value)}
+            for name, value in entry.after.items()
+        ]
+    return _line(drawn, entry.done, what, reason=entry.reason, changes=changes, sequence=entry.sequence)
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _line(
+    drawn: Drawn,
+    done: Stamp,
+    what: str,
+    *,
+    reason: str | None,
+    changes: list[dict[str, Any]],
+    sequence: int | None = None,
+) -> dict[str, Any]:
+    person = drawn.person(done.by, done.by_id)
+    return {
+        "at_text": drawn.clock(done.at),
+        "at_iso": done.at.isoformat(),
+        "at_title": drawn.formats.instant(done.at),
+        "who": person["name"],
+        "you": person["you"],
+        "on_behalf_of": None,
+        "what": what,
+        "reason": reason,
+        "changes": changes,
+        "sequence": f"{sequence:,}" if sequence else None,
+        "href": None,
+    }

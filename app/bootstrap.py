@@ -11,6 +11,7 @@ from app.core.actor import Actor
 from app.core.clock import Clock
 from app.core.db import create_engine, read_shift
 from app.core.events import Handlers, RecordCreated, RecordDeleted, RecordUpdated
+from app.core.file_store import open_file_store
 from app.core.secret_box import SecretBox
 from app.core.settings import Settings
 from app.core.uow import Resources, UnitOfWork
@@ -91,6 +92,7 @@ def _services(settings: Settings) -> dict[str, Any]:
         "process_guards": (breaches_commented,),
         "process_content": (signed_figures,),
         "mail": transport_for(settings),
+        "file_store": open_file_store(settings),
     }
     if settings.secret_key is not None:
         services["secret_box"] = SecretBox(settings.secret_key.get_secret_value())

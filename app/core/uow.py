@@ -35,8 +35,8 @@ WITH entries AS (
     INSERT INTO audit_entry (id, at, actor_id, actor_name, on_behalf_of, session_id, ip, grant_id, allowed_by,
                              command, entity, record_id, before, after, reason, context, outcome, correlation_id)
     SELECT e.id, e.at, e.actor_id, e.actor_name, e.on_behalf_of, e.session_id, e.ip, e.grant_id, e.allowed_by,
-           e.command, e.entity, e.record_id, nullif(e.before, 'null'), nullif(e.after, 'null'), e.reason, nullif(e.context, 'null'),
-           e.outcome, e.correlation_id
+           e.command, e.entity, e.record_id, nullif(e.before, 'null'), nullif(e.after, 'null'), e.reason,
+           nullif(e.context, 'null'), e.outcome, e.correlation_id
     FROM jsonb_to_recordset(:entries) AS e (
         n int, id uuid, at timestamptz, actor_id uuid, actor_name text, on_behalf_of uuid, session_id uuid, ip text,
         grant_id uuid, allowed_by text, command text, entity text, record_id uuid, before jsonb, after jsonb,

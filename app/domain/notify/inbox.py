@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
+from app.domain.notify.messages import localise, zone_of
 from app.domain.notify.rules import Kind
 
 LATEST = 20
@@ -45,11 +46,14 @@ _MARK_SOME = text(_MARK.format("AND id = ANY(:ids)")).bindparams(bindparam("ids"
 
 
 async def latest(uow: UnitOfWork, *, limit: int = LATEST) -> list[InboxItem]:
-    """The actor's notifications, newest first."""
+    """The actor's notifications, newest first, with times in the actor's zone."""
     authorize(uow, "read", "notification")
+    zone = zone_of(uow.actor.time_zone)
     rows = await uow.execute(_LATEST, {"user": uow.actor.id, "limit": limit})
     return [
-        InboxItem(row.id, Kind(row.kind), row.title, row.body or "", row.link or "", row.at, row.read_at)
+        InboxItem(
+            row.id, Kind(row.kind), row.title, localise(row.body or "", zone), row.link or "", row.at, row.read_at
+        )
         for row in rows
     ]
 

@@ -12,6 +12,7 @@ from app.core.errors import Conflict, NotFound, Unavailable
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.notify.mail import Mail, MailNotAccepted, MailState, mail_transport
+from app.domain.notify.messages import localise, mail_html, zone_of
 from app.domain.notify.notices import MAIL_ATTEMPTS, SEND_MAIL
 
 ERROR_LENGTH = 2_000
@@ -34,11 +35,13 @@ class MailNotSent(Unavailable):
 _BEGIN = text("""
 UPDATE mail_message SET attempts = attempts + 1, row_version = row_version + 1, updated_at = :now
 WHERE id = :id AND state = 'queued'
-RETURNING id, recipient, subject, text_body, html_body
+RETURNING id, recipient, subject, text_body,
+          (SELECT u.time_zone FROM app_user u WHERE u.email = mail_message.recipient) AS time_zone
 """)
 _END = text("""
 UPDATE mail_message
-SET state = :state, error = :error, sent_at = CASE WHEN :sent THEN CAST(:now AS timestamptz) END,
+SET state = :state, error = :error, text_body = :text_body, html_body = :html_body,
+    sent_at = CASE WHEN :sent THEN CAST(:now AS timestamptz) END,
     row_version = row_version + 1, updated_at = :now
 WHERE id = :id AND state = 'queued'
 """)
@@ -74,24 +77,29 @@ async def send_mail(platform: Platform, mail_id: UUID, *, last_attempt: bool = F
         transport, date = mail_transport(uow), uow.resources.clock.real()
     if row is None:
         return
+    text_body = localise(row.text_body, zone_of(row.time_zone))
+    mail = Mail(row.id, row.recipient, row.subject, text_body, mail_html(row.subject, text_body), date)
     refused: MailNotAccepted | None = None
     try:
-        await transport.send(Mail(**row._mapping, date=date))
+        await transport.send(mail)
     except MailNotAccepted as error:
         refused = error
     async with platform.uow(actor) as uow:
-        await uow.execute(_END, _outcome(uow, mail_id, refused, last_attempt=last_attempt))
+        await uow.execute(_END, _outcome(uow, mail, refused, last_attempt=last_attempt))
         uow.touch("entity:mail_message", f"mail_message:{mail_id}")
     if refused is not None and not refused.permanent:
         raise MailNotSent(f"The mail server did not take the mail: {refused}") from refused
 
 
-def _outcome(uow: UnitOfWork, mail_id: UUID, refused: MailNotAccepted | None, *, last_attempt: bool) -> dict[str, Any]:
+def _outcome(uow: UnitOfWork, mail: Mail, refused: MailNotAccepted | None, *, last_attempt: bool) -> dict[str, Any]:
+    """What becomes of the row: a mail that was sent is kept as it was sent."""
     state = MailState.SENT
     if refused is not None:
         state = MailState.FAILED if refused.permanent or last_attempt else MailState.QUEUED
     return {
-        "id": mail_id,
+        "id": mail.id,
+        "text_body": mail.text_body,
+        "html_body": mail.html_body,
         "state": state.value,
         "sent": refused is None,
         "error": str(refused)[:ERROR_LENGTH] if refused else None,

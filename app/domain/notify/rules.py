@@ -1,4 +1,4 @@
-"""What people are told about, and who: one table."""
+"""What people are told about, who is told, and in which words: one table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,30 +34,55 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RuleTarget:
-    """Who is told.
+class Telling:
+    """Who is told, and how.
 
     `waiting`: whom the work waits for: the holders of the role of the open approval level, else the assignee, else the
     holders of the owner role. `makers`: whose work it is about. `lead`: the holders of the lead role. Role holders
     count where their grant covers the application and the node of the process. `human`: only for work that people do.
     `actor`: whoever caused it is told too.
+
+    `head` stands before the label of one process, `many` after the number of several. `sentence` begins the text, with
+    `{actor}` as a name; the reason of the process follows it where `reason` is set. `due` stands before the deadline.
     """
 
     kind: Kind
+    head: str
+    many: str
     waiting: bool = False
     makers: bool = False
     lead: bool = False
     human: bool = False
     actor: bool = True
+    sentence: str | None = None
+    reason: bool = False
+    due: str | None = "Due"
 
 
-TARGETS: Mapping[Rule, RuleTarget] = MappingProxyType({
-    Rule.RELEASED: RuleTarget(Kind.ASSIGNMENT, waiting=True, human=True),
-    Rule.REVIEW: RuleTarget(Kind.ASSIGNMENT, waiting=True),
-    Rule.ASSIGNED: RuleTarget(Kind.ASSIGNMENT, waiting=True, actor=False),
-    Rule.WARNING: RuleTarget(Kind.WARNING, waiting=True),
-    Rule.BREACH: RuleTarget(Kind.BREACH, waiting=True, lead=True),
-    Rule.REJECTED: RuleTarget(Kind.REJECTION, waiting=True, makers=True, actor=False),
-    Rule.APPROVED: RuleTarget(Kind.APPROVAL, makers=True, actor=False),
-    Rule.FAILED: RuleTarget(Kind.FAILURE, waiting=True, lead=True),
+# Work that waits for an approval is told in these words to those who may give it, whatever brought it to them.
+REVIEW_HEAD, REVIEW_MANY = "Waits for your approval", "processes wait for your approval"
+
+TELLINGS: Mapping[Rule, Telling] = MappingProxyType({
+    Rule.RELEASED: Telling(
+        Kind.ASSIGNMENT, "Ready for you", "processes are ready for you", waiting=True, human=True,
+    ),
+    Rule.REVIEW: Telling(Kind.ASSIGNMENT, REVIEW_HEAD, REVIEW_MANY, waiting=True),
+    Rule.ASSIGNED: Telling(
+        Kind.ASSIGNMENT, "Assigned to you", "processes were assigned to you", waiting=True, actor=False,
+        sentence="{actor} assigned it to you",
+    ),
+    Rule.WARNING: Telling(Kind.WARNING, "Due soon", "processes are due soon", waiting=True),
+    Rule.BREACH: Telling(Kind.BREACH, "Late", "processes are late", waiting=True, lead=True, due="It was due"),
+    Rule.REJECTED: Telling(
+        Kind.REJECTION, "Rejected", "processes were rejected", waiting=True, makers=True, actor=False,
+        sentence="{actor} rejected it", reason=True,
+    ),
+    Rule.APPROVED: Telling(
+        Kind.APPROVAL, "Approved", "processes were approved", makers=True, actor=False,
+        sentence="{actor} approved it; it is complete", due=None,
+    ),
+    Rule.FAILED: Telling(
+        Kind.FAILURE, "Failed", "processes have failed", waiting=True, lead=True, sentence="Its job has failed",
+        reason=True,
+    ),
 })  # fmt: skip

@@ -1,4 +1,4 @@
-"""Calendars in the database: the version in force, drafts and how they are made, and published ones that never change."""
+"""Calendars in the database: the version in force, drafts, and published versions that never change."""
 
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta

@@ -1,7 +1,8 @@
 """Everything that the page of one process shows, in a number of statements that does not depend on how much that is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,19 +10,20 @@ from sqlalchemy import text
 
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
-from app.domain.workflow.actions import ActionState, Blocked, actions_on, blocked_by, full_requirements
+from app.domain.workflow.actions import ActionState, Blocked, OpenPredecessor, actions_on, full_requirements
 from app.domain.workflow.content import Content, Requirement, read_content
 from app.domain.workflow.process_row import ProcessRow, read_process
 from app.domain.workflow.states import Name, ProcessState
 from app.domain.workflow.transitions import require_visible
 
 MOST_HISTORY = 500
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 READ_NAMES = text(
     """
 SELECT p.stage_run_id, s.label AS stage, r.label AS run_label, r.version_id, v.number AS version_number, r.row_version,
-       n.label AS node_label, u.name AS assignee, m.name AS maker, d.instructions, d.deadline, p.expected_minutes,
-       p.critical, p.rank
+       n.label AS node_label, u.name AS assignee, m.name AS maker, d.instructions, d.deadline, d.warn_minutes,
+       p.expected_minutes, p.critical, p.rank
 FROM process_run p
 JOIN stage_run s ON s.id = p.stage_run_id
 JOIN workflow_run r ON r.id = p.run_id
@@ -36,9 +38,10 @@ WHERE p.id = :id
 READ_NEIGHBOURS = text(
     """
 SELECT e.predecessor_id = q.id AS before, q.id, q.code, q.label, q.state, q.due_at, q.finished_at, e.hardness,
-       e.satisfied_at, q.waiting_on
+       e.satisfied_at, q.waiting_on, q.owner_role, u.name AS assignee, e.accepts
 FROM process_edge e
 JOIN process_run q ON q.id = CASE WHEN e.successor_id = :id THEN e.predecessor_id ELSE e.successor_id END
+LEFT JOIN app_user u ON u.id = q.assignee_id
 WHERE e.successor_id = :id OR e.predecessor_id = :id
 ORDER BY q.rank, q.id
 """
@@ -75,6 +78,7 @@ class Names:
     maker: str | None
     instructions: str | None
     deadline: str | None
+    warn_minutes: int | None
     expected_minutes: int | None
     critical: bool
     rank: int
@@ -156,7 +160,7 @@ async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail
     return ProcessDetail(
         row=row,
         names=Names(**names),
-        blocked=await blocked_by(uow, row),
+        blocked=_blocked(row, [n for n in neighbours if n["before"]]),
         predecessors=tuple(_neighbour(n) for n in neighbours if n["before"]),
         successors=tuple(_neighbour(n) for n in neighbours if not n["before"]),
         content=content,
@@ -199,3 +203,23 @@ def _neighbour(values: Any) -> Neighbour:
         values["satisfied_at"] is not None,
         values["waiting_on"],
     )
+
+
+def _blocked(row: ProcessRow, before: Sequence[Any]) -> Blocked:
+    """What `actions.why_blocked` says, from the neighbours that have been read."""
+    waiting = [n for n in before if n["hardness"] == "hard" and n["satisfied_at"] is None]
+    waiting.sort(key=lambda n: (n["due_at"] is None, n["due_at"] or NEVER))
+    predecessors = tuple(
+        OpenPredecessor(
+            n["id"],
+            n["code"],
+            n["label"],
+            ProcessState(n["state"]),
+            n["owner_role"],
+            n["assignee"],
+            n["due_at"],
+            ProcessState(n["state"]).closed and n["state"] not in n["accepts"],
+        )
+        for n in waiting
+    )
+    return Blocked(row.state, row.reason, predecessors, row.earliest_start, row.review_by)

@@ -1,0 +1,197 @@
+"""What steps/process.html shows of what has happened: signatures, dependencies both ways, history."""
+
+from typing import Any
+
+from admin_views.process_view import Drawn, role_name, short_hash, tone
+from app.domain.workflow.content import digest
+from app.domain.workflow.process_page import Approval, HistoryLine, Neighbour
+from app.domain.workflow.process_record import Entry, Stamp
+from app.domain.workflow.states import Guard, Name, ProcessKind, ProcessState
+
+SHOWN_ENTRIES = 12
+
+SAID = {
+    Name.RELEASE: "Released", Name.CLAIM: "Took it", Name.ASSIGN: "Assigned it", Name.START: "Started",
+    Name.SUBMIT: "Submitted", Name.REJECT: "Rejected", Name.HOLD: "Put it on hold",
+    Name.RESUME: "Resumed", Name.SKIP: "Skipped", Name.CANCEL: "Cancelled", Name.RETRY: "Tried again",
+    Name.BEGIN: "Began", Name.FINISH: "Finished", Name.FAIL: "Failed",
+}  # fmt: skip
+
+
+def approvals(drawn: Drawn) -> dict[str, Any] | None:
+    """Maker, levels and earlier rounds; None for work that nobody approves."""
+    detail, row = drawn.detail, drawn.detail.row
+    if not row.level_roles:
+        return None
+    signed_now = digest(detail.content, row, row.comment)
+    this_round = {a.level: a for a in detail.approvals if a.round == row.round}
+    levels = [
+        _level(drawn, number, role, this_round.get(number), signed_now)
+        for number, role in enumerate(row.level_roles, 1)
+    ]
+    done = sum(1 for a in this_round.values() if a.decision == "approved")
+    return {
+        "summary": f"{done} of {len(levels)} signed",
+        "maker": _maker(drawn),
+        "levels": levels,
+        "earlier": [_earlier(drawn, a) for a in detail.approvals if a.round < row.round],
+        "comment": row.comment if row.submitted_at or row.state.closed else None,
+    }
+
+
+def _maker(drawn: Drawn) -> dict[str, Any]:
+    row, names = drawn.detail.row, drawn.detail.names
+    if row.submitted_at is None and row.maker_id is None:
+        waiting = "Decided on as it stands" if row.kind is ProcessKind.APPROVAL else "Not submitted yet"
+        return {"state": "planned", "icon": "pencil", "text": waiting, "at": "", "hash": None, "you": False}
+    round_ = f", round {row.round}" if row.round > 1 else ""
+    verb = "prepared it" if row.kind is ProcessKind.APPROVAL else f"submitted{round_}"
+    person = drawn.person(names.maker, row.maker_id)
+    return {
+        "state": "done",
+        "icon": "pencil",
+        "text": f"{person['name']} {verb}",
+        "you": person["you"],
+        "at": drawn.clock(row.submitted_at) if row.submitted_at else "",
+        "hash": short_hash(row.snapshot_hash),
+    }
+
+
+def _level(drawn: Drawn, number: int, role: str, found: Approval | None, signed_now: str) -> dict[str, Any]:
+    row = drawn.detail.row
+    base = {"title": f"Level {number}, {role_name(role).lower()}", "at": "", "text": "", "you": False, "hash": None}
+    if found is not None:
+        person = drawn.person(found.actor, found.actor_id)
+        return {
+            **base,
+            "state": "done" if found.decision == "approved" else "rejected",
+            "text": f"{person['name']} {found.decision}",
+            "you": person["you"],
+            "at": drawn.clock(found.at),
+            "hash": short_hash(found.snapshot_hash),
+            "same": found.snapshot_hash == signed_now if found.snapshot_hash else None,
+            "reason": found.reason,
+        }
+    if row.state is ProcessState.IN_REVIEW and row.level == number:
+        return {**base, "state": "in_review", "text": "Open", "due_at": row.due_at, "gates": _gates(drawn)}
+    return {**base, "state": "planned", "text": "Not open yet" if not row.state.closed else "Not decided"}
+
+
+def _gates(drawn: Drawn) -> list[dict[str, Any]]:
+    """What an approval needs, each met or not."""
+    detail = drawn.detail
+    approve = next((a for a in detail.actions if a.name is Name.APPROVE), None)
+    own = approve is not None and approve.guard in (Guard.MAKER_IS_NOT_CHECKER, Guard.ONE_LEVEL_EACH)
+    changed = approve is not None and approve.guard == Guard.CONTENT_UNCHANGED
+    return [
+        {"label": "You had no part in it" if not own else "Approver had no part in it", "met": not own},
+        {"label": "Nothing has changed since it was submitted", "met": not changed},
+        *({"label": item.label, "met": item.met} for item in detail.requirements),
+    ]
+
+
+def _earlier(drawn: Drawn, found: Approval) -> dict[str, Any]:
+    person = drawn.person(found.actor, found.actor_id)
+    return {
+        "text": f"Round {found.round}, level {found.level}: {found.decision} by {person['name']}",
+        "at": drawn.clock(found.at),
+        "reason": found.reason,
+        "hash": short_hash(found.snapshot_hash),
+    }
+
+
+def dependencies(drawn: Drawn) -> dict[str, Any]:
+    """Both ways."""
+    before, after = drawn.detail.predecessors, drawn.detail.successors
+    return {
+        "before": [_neighbour(drawn, n, before=True) for n in before],
+        "before_met": sum(1 for n in before if n.satisfied),
+        "after": [_neighbour(drawn, n, before=False) for n in after],
+    }
+
+
+def _neighbour(drawn: Drawn, neighbour: Neighbour, *, before: bool) -> dict[str, Any]:
+    if neighbour.finished_at is not None:
+        when = drawn.clock(neighbour.finished_at)
+    else:
+        when = f"due {drawn.clock(neighbour.due_at)}" if neighbour.due_at else ""
+    waits = f"waits for {neighbour.waiting_on}" if not before and neighbour.waiting_on else ""
+    return {
+        "label": neighbour.label,
+        "href": f"/processes/{neighbour.id}",
+        "tone": tone(neighbour.state),
+        "state": neighbour.state.label,
+        "sub": ", ".join(part for part in (neighbour.state.label, neighbour.hardness, waits) if part),
+        "when": when,
+    }
+
+
+def history(drawn: Drawn) -> dict[str, Any]:
+    """Changes of state and of content in one list, the latest first; older ones are folded away."""
+    lines = [(line.at, _transition_line(drawn, line)) for line in drawn.detail.history]
+    lines += [(entry.done.at, _entry_line(drawn, entry)) for entry in drawn.record.entries]
+    lines.sort(key=lambda pair: pair[0], reverse=True)
+    entries = [line for _, line in lines]
+    return {"entries": entries[:SHOWN_ENTRIES], "older": entries[SHOWN_ENTRIES:], "count": len(entries)}
+
+
+def _transition_line(drawn: Drawn, line: HistoryLine) -> dict[str, Any]:
+    what = f"Approved level {line.level}" if line.name is Name.APPROVE else SAID[line.name]
+    if line.name is Name.REJECT:
+        what = f"Rejected round {line.round}"
+    if line.name in (Name.BEGIN, Name.FINISH, Name.FAIL) and line.attempt > 1:
+        what = f"{what}, attempt {line.attempt}"
+    if line.name is Name.APPROVE and line.snapshot_hash:
+        what = f"{what}, signed {short_hash(line.snapshot_hash)}"
+    changes: list[dict[str, Any]] = []
+    if line.from_state is not line.to_state:
+        changes.append({"label": "State", "before": line.from_state.label, "after": line.to_state.label})
+    if line.comment:
+        changes.append({"label": "Comment", "before": None, "after": line.comment})
+    done = Stamp(line.actor, line.actor_id, line.at)
+    return _line(drawn, done, what, reason=line.reason, changes=changes)
+
+
+def _entry_line(drawn: Drawn, entry: Entry) -> dict[str, Any]:
+    label = entry.after.get("label")
+    if entry.command in ("check", "uncheck"):
+        what = f"{'Ticked' if entry.command == 'check' else 'Unticked'} “{label}”"
+        changes: list[dict[str, Any]] = []
+    else:
+        what = {"comment": "Saved a draft of the comment"}.get(
+            entry.command, entry.command.replace("_", " ").capitalize()
+        )
+        changes = [
+            {"label": name.replace("_", " ").capitalize(), "before": entry.before.get(name), "after": _plain(value)}
+            for name, value in entry.after.items()
+        ]
+    return _line(drawn, entry.done, what, reason=entry.reason, changes=changes, sequence=entry.sequence)
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _line(
+    drawn: Drawn,
+    done: Stamp,
+    what: str,
+    *,
+    reason: str | None,
+    changes: list[dict[str, Any]],
+    sequence: int | None = None,
+) -> dict[str, Any]:
+    person = drawn.person(done.by, done.by_id)
+    return {
+        "at_text": drawn.clock(done.at),
+        "at_iso": done.at.isoformat(),
+        "at_title": drawn.formats.instant(done.at),
+        "who": person["name"],
+        "you": person["you"],
+        "on_behalf_of": None,
+        "what": what,
+        "reason": reason,
+        "changes": changes,
+        "sequence": f"{sequence:,}" if sequence else None,
+        "href": None,
+    }

@@ -114,14 +114,20 @@ ProcessContent = Callable[[UnitOfWork, ProcessRow], Awaitable[Mapping[str, Any]]
 
 
 async def read_content(uow: UnitOfWork, row: ProcessRow) -> Content:
-    """One statement, and those of the features that add figures."""
-    values = (await uow.execute(READ_CONTENT, {"id": row.id, "process_id": row.process_id})).one()
-    evidence, files, checklist, predecessors = (tuple(orjson.loads(value)) for value in values)
+    """At most one statement, and those of the features that add figures."""
+    evidence, files, checklist, predecessors = await _own_content(uow, row)
     figures: dict[str, Any] = {}
     providers: Sequence[ProcessContent] = uow.resources.services.get(CONTENT_SERVICE, ())
     for provide in providers:
         figures.update(await provide(uow, row))
     return Content(evidence, files, checklist, predecessors, figures)
+
+
+async def _own_content(uow: UnitOfWork, row: ProcessRow) -> tuple[Any, ...]:
+    if not row.has_content and row.kind is not ProcessKind.APPROVAL:
+        return (), (), (), ()
+    values = (await uow.execute(READ_CONTENT, {"id": row.id, "process_id": row.process_id})).one()
+    return tuple(tuple(orjson.loads(value)) for value in values)
 
 
 async def plugged_in(uow: UnitOfWork, row: ProcessRow) -> list[UnmetGuard]:

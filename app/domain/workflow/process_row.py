@@ -1,13 +1,13 @@
 """A process run as the engine decides on it: its row, its run and what its definition asks for, in one statement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextualSelect, column, text
 
 from app.core.errors import NotFound
 from app.core.uow import UnitOfWork
@@ -16,7 +16,11 @@ from app.domain.workflow.states import ProcessKind, ProcessState, RunState
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
-    """Attributes in the order of `COLUMNS`. `makers` and `signers` may not approve; `level_roles[0]` is level 1."""
+    """Attributes in the order of `COLUMNS`.
+
+    `makers` and `signers` may not approve; `level_roles[0]` is level 1; `has_content`: there is something to meet or to
+    sign.
+    """
 
     id: UUID
     run_id: UUID
@@ -61,6 +65,7 @@ class ProcessRow:
     max_attempts: int
     backoff_seconds: int
     level_roles: tuple[str, ...]
+    has_content: bool
 
     @property
     def checker_role(self) -> str | None:
@@ -74,7 +79,10 @@ COLUMNS = """
     p.earliest_start, p.due_at, p.ready_at, p.started_at, p.submitted_at, p.finished_at, p.state_before_hold,
     p.review_by, p.reason, p.comment, p.snapshot_hash, p.application_id, a.code, n.path, r.state, r.reference,
     r.business_date, d.skip_allowed, d.require_comment, d.action, d.parameters::text, d.max_attempts, d.backoff_seconds,
-    ARRAY(SELECT l.role FROM process_approval_level l WHERE l.parent_id = p.process_id ORDER BY l.level)
+    ARRAY(SELECT l.role FROM process_approval_level l WHERE l.parent_id = p.process_id ORDER BY l.level),
+    EXISTS (SELECT FROM process_evidence e WHERE e.parent_id = p.process_id)
+        OR EXISTS (SELECT FROM process_checklist_item c WHERE c.parent_id = p.process_id)
+        OR EXISTS (SELECT FROM file f WHERE f.record_entity = 'process_run' AND f.record_id = p.id)
 """
 SOURCES = """
     FROM process_run p
@@ -83,12 +91,19 @@ SOURCES = """
     JOIN application a ON a.id = p.application_id
     LEFT JOIN hierarchy_node n ON n.id = p.node_id
 """
-READ = text(f"SELECT {COLUMNS} {SOURCES} WHERE p.id = :id")
+
+
+def _statement(sql: str) -> TextualSelect:
+    """Named by position, so that the shape of the result is worked out once and not for each row that is read."""
+    return text(sql).columns(*(column(field.name) for field in fields(ProcessRow)))
+
+
+READ = _statement(f"SELECT {COLUMNS} {SOURCES} WHERE p.id = :id")
 
 # The run's row is locked before the process's: everybody who changes the processes of a run queues there, so that a
 # successor is released once and nobody deadlocks. Both are locked in the statement that reads them, because whoever had
 # to wait then sees them as they are now. Everything else that it reads never changes once the run exists.
-LOCK = text(f"SELECT {COLUMNS} {SOURCES} WHERE p.id = :id FOR NO KEY UPDATE OF r, p")
+LOCK = _statement(f"SELECT {COLUMNS} {SOURCES} WHERE p.id = :id FOR NO KEY UPDATE OF r, p")
 
 
 async def lock_process(uow: UnitOfWork, process_run_id: UUID) -> ProcessRow:
@@ -101,7 +116,7 @@ async def read_process(uow: UnitOfWork, process_run_id: UUID) -> ProcessRow:
     return await _one(uow, READ, process_run_id)
 
 
-async def _one(uow: UnitOfWork, statement: TextClause, process_run_id: UUID) -> ProcessRow:
+async def _one(uow: UnitOfWork, statement: TextualSelect, process_run_id: UUID) -> ProcessRow:
     row = (await uow.execute(statement, {"id": process_run_id})).first()
     if row is None:
         raise NotFound("There is no such process run.")

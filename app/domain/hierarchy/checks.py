@@ -14,8 +14,8 @@ from app.core.uow import UnitOfWork
 from app.domain.hierarchy.store import Node, read_nodes
 from app.domain.hierarchy.timeline import gap_in
 
-# Is `node_id` above `parent_id` on the date of the change, or on a later date that has a change planned?
-MAKES_A_RING = text(
+# Climb from one node to the top, on the date of the change and on each later one that has a change planned.
+IS_BELOW = text(
     """
 WITH RECURSIVE days AS (
     SELECT CAST(:at AS date) AS day
@@ -24,14 +24,14 @@ WITH RECURSIVE days AS (
     WHERE n.hierarchy_id = :hierarchy_id AND v.valid_from > :at
       AND (CAST(:until AS date) IS NULL OR v.valid_from < CAST(:until AS date))
 ), climb AS (
-    SELECT day, CAST(:parent_id AS uuid) AS node_id FROM days
+    SELECT day, CAST(:lower AS uuid) AS node_id FROM days
     UNION ALL
     SELECT c.day, v.parent_id
     FROM climb c JOIN hierarchy_node_version v
         ON v.node_id = c.node_id AND v.valid_from <= c.day AND (v.valid_to IS NULL OR v.valid_to > c.day)
-    WHERE c.node_id <> :node_id AND v.parent_id IS NOT NULL
+    WHERE c.node_id <> :upper AND v.parent_id IS NOT NULL
 )
-SELECT min(day) FROM climb WHERE node_id = :node_id
+SELECT min(day) FROM climb WHERE node_id = :upper
 """
 )
 
@@ -142,7 +142,14 @@ def refuse_blockers(code: str, what: str, at: date, blockers: Sequence[Blocker])
 
 
 async def require_parent(
-    uow: UnitOfWork, *, parent_id: UUID, hierarchy_id: UUID, code: str, at: date, until: date | None
+    uow: UnitOfWork,
+    *,
+    parent_id: UUID,
+    hierarchy_id: UUID,
+    code: str,
+    at: date,
+    until: date | None,
+    field: str = "parent",
 ) -> Node:
     """The parent, when it is in force as long as the child is below it.
 
@@ -150,27 +157,26 @@ async def require_parent(
     """
     parent = (await read_nodes(uow, [parent_id])).get(parent_id)
     if parent is None or parent.hierarchy_id != hierarchy_id:
-        raise ValidationFailed([FieldProblem("parent", "choose a node of the same hierarchy", "unknown")])
+        raise ValidationFailed([FieldProblem(field, "choose a node of the same hierarchy", "unknown")])
     gap = gap_in(parent.timeline, at, until)
     if gap is not None:
         wanted = f"from {at}" + (f" to {until}" if until else " on")
         message = f"{parent.code} is not in force on {gap}; {code} needs a parent that is in force {wanted}"
-        raise ValidationFailed([FieldProblem("parent", message, "not_in_force")])
+        raise ValidationFailed([FieldProblem(field, message, "not_in_force")])
     return parent
 
 
 async def refuse_ring(uow: UnitOfWork, node: Node, parent: Node, at: date, until: date | None) -> None:
     """Raises: Conflict when the parent is the node itself or below it, then or after a change that is planned."""
-    values = {
-        "at": at,
-        "until": until,
-        "hierarchy_id": node.hierarchy_id,
-        "parent_id": parent.id,
-        "node_id": node.id,
-    }
-    day = await uow.scalar(MAKES_A_RING, values)
-    if day is None:
-        return
     if node.id == parent.id:
         raise Conflict(f"{node.code} cannot be below itself; choose another parent.")
-    raise Conflict(f"{node.code} cannot be moved below {parent.code}, which is below {node.code} itself on {day}.")
+    day = await is_below(uow, parent, node, at, until)
+    if day is not None:
+        raise Conflict(f"{node.code} cannot be moved below {parent.code}, which is below {node.code} itself on {day}.")
+
+
+async def is_below(uow: UnitOfWork, lower: Node, upper: Node, at: date, until: date | None = None) -> date | None:
+    """The first date in `[at, until)` on which one node is somewhere below the other; None when it never is."""
+    values = {"at": at, "until": until, "hierarchy_id": upper.hierarchy_id, "lower": lower.id, "upper": upper.id}
+    day: date | None = await uow.scalar(IS_BELOW, values)
+    return day

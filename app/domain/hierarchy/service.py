@@ -102,7 +102,7 @@ async def add_node(
         above = parent.code
     id_ = uuid7()
     timeline = begun(
-        parent_id=parent_id, label=label.strip(), attributes=attributes or {}, valid_from=at, reason=_said(reason)
+        parent_id=parent_id, label=label.strip(), attributes=attributes or {}, valid_from=at, reason=said(reason)
     )
     await insert_nodes(uow, tree.id, [NewNode(id_, code, timeline)])
     await refresh(uow, tree.id, [id_], created=[id_])
@@ -110,7 +110,7 @@ async def add_node(
         raise Forbidden("You may not add a node there; choose a parent in the part of the tree that you look after.")
     after: dict[str, Any] = {"hierarchy": tree.code, "code": code, "label": label.strip(), "parent": above or None}
     after["attributes"] = dict(attributes or {})
-    _audit(uow, id_, decision, verb="create", at=at, reason=reason, after=after)
+    audit_change(uow, id_, decision, verb="create", at=at, reason=reason, after=after)
     return id_
 
 
@@ -196,9 +196,9 @@ async def retire_node(
     """
     decision = await require_in_scope(uow, "update", NODE, node_id)
     at = effective or uow.now.date()
-    _require_reason(uow, at, reason, always=True)
+    require_reason(uow, at, reason, always=True)
     node = await lock_node(uow, node_id, expected_version)
-    timeline = ended(node.timeline, at=at, change=Change.RETIRED, reason=_said(reason), code=node.code)
+    timeline = ended(node.timeline, at=at, change=Change.RETIRED, reason=said(reason), code=node.code)
     refuse_blockers(node.code, "retired", at, (await blockers_of(uow, {node_id: at})).get(node_id, ()))
     return await write_change(uow, decision, node, timeline, verb="retire", at=at, reason=reason)
 
@@ -219,11 +219,11 @@ async def restore_node(
     """
     decision = await require_in_scope(uow, "update", NODE, node_id)
     at = effective or uow.now.date()
-    _require_reason(uow, at, reason, always=True)
+    require_reason(uow, at, reason, always=True)
     node = await lock_node(uow, node_id, expected_version)
     last = version_at(node.timeline, at)
     below = parent_id or (last.parent_id if last else None)
-    timeline = restored(node.timeline, at=at, parent_id=below, reason=_said(reason), code=node.code)
+    timeline = restored(node.timeline, at=at, parent_id=below, reason=said(reason), code=node.code)
     if below is not None:
         until = end_of_place(timeline, at)
         parent = await require_parent(
@@ -254,8 +254,8 @@ async def _change(
     reason: str | None,
 ) -> int:
     at = effective or uow.now.date()
-    _require_reason(uow, at, reason)
-    timeline = changed(node.timeline, at=at, values=values, change=change, reason=_said(reason), code=node.code)
+    require_reason(uow, at, reason)
+    timeline = changed(node.timeline, at=at, values=values, change=change, reason=said(reason), code=node.code)
     if timeline == node.timeline:
         return node.row_version
     verb = {Change.RENAMED: "rename", Change.MOVED: "move"}.get(change, "update")
@@ -280,7 +280,7 @@ async def write_change(
     codes = await _codes(uow, before, after)
     old, new = facts(before, codes), facts(after, codes)
     differing = [name for name in new if old.get(name) != new[name]]
-    _audit(
+    audit_change(
         uow,
         node.id,
         decision,
@@ -325,7 +325,7 @@ def end_of_place(timeline: Timeline, at: date) -> date | None:
     return min([*moves, *([ends] if ends else [])], default=None)
 
 
-def _require_reason(uow: UnitOfWork, at: date, reason: str | None, *, always: bool = False) -> None:
+def require_reason(uow: UnitOfWork, at: date, reason: str | None, *, always: bool = False) -> None:
     problems = _reason_problems(uow, at, reason, always=always)
     if problems:
         raise ValidationFailed(problems)
@@ -342,11 +342,11 @@ def _reason_problems(uow: UnitOfWork, at: date, reason: str | None, *, always: b
     return [FieldProblem("reason", message, "required")]
 
 
-def _said(reason: str | None) -> str | None:
+def said(reason: str | None) -> str | None:
     return (reason or "").strip() or None
 
 
-def _audit(
+def audit_change(
     uow: UnitOfWork,
     node_id: UUID,
     decision: Decision,
@@ -365,7 +365,7 @@ def _audit(
             record_id=node_id,
             before=before,
             after=after,
-            reason=_said(reason),
+            reason=said(reason),
             context={"effective": at, **(context or {})},
             grant_id=decision.grant_id,
             allowed_by=decision.allowed_by,

@@ -40,6 +40,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
         "Operate",
         (
             PageItem("/operations", "Operations Center", "layout-dashboard", "workflow_run"),
+            PageItem("/runs", "Workflow runs", "git-branch", "workflow_run"),
             ListItem("workflow_run"),
             ListItem("process_run"),
             PageItem("/sla", "SLA monitor", "clock-exclamation", "sla_clock"),
@@ -91,7 +92,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
     ),
 )
 # A list that a page of the same task replaces.
-REPLACED_BY = {"sla_clock": "/sla", "hierarchy_node": "/hierarchies", "user": "/users"}
+REPLACED_BY = {"workflow_run": "/runs", "sla_clock": "/sla", "hierarchy_node": "/hierarchies", "user": "/users"}
 
 
 def navigation(
@@ -149,3 +150,11 @@ def first_list(registry: Registry, *, may: Callable[[str, str], bool]) -> str | 
     """The first list that a person may read."""
     groups = navigation(registry, has_page=lambda _path: False, may=may, at="")
     return next((item["href"] for group in groups for item in group["items"]), None)
+
+
+def group_of(entity: str) -> str | None:
+    """The group in which an entity's list stands."""
+    for label, items in NAVIGATION:
+        if any(isinstance(item, ListItem) and item.entity == entity for item in items):
+            return label
+    return None

@@ -8,7 +8,6 @@ finish on the one they began with.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from admin_views import live, notices, preferences, saved_views, signing
+from admin_views import home, jobs, live, notices, preferences, process, runs, saved_views, signing
 from admin_views.auth import SIGN_OUT, StepsAuthorization, identify
 from admin_views.base import StepsModelView
 from admin_views.errors import error_response
@@ -41,7 +40,13 @@ NOT_OURS = ("/api", "/static", "/health", "/metrics")
 GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
 
 # The pages of features, beside those of entities.
-FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = ()
+FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
+    home.ROUTES,
+    runs.ROUTES,
+    process.ROUTES,
+    jobs.ROUTES,
+)
+FEATURE_PATHS = frozenset(page.path for pages in FEATURE_PAGES for page in pages)
 
 EntityPage = Callable[[StepsModelView, Visit], Awaitable[Response]]
 ENTITY_PAGES: tuple[tuple[str, EntityPage, Sequence[str]], ...] = (
@@ -86,12 +91,8 @@ class StepsAdmin(Admin):
         return self._listener()
 
     def has_page(self, path: str) -> bool:
-        """Whether a route of the site serves exactly this path."""
-        return path in self._paths
-
-    @cached_property
-    def _paths(self) -> frozenset[str]:
-        return frozenset(route.path for route in self.admin.router.routes if isinstance(route, Route))
+        """Whether a page of a feature has exactly this path."""
+        return path in FEATURE_PATHS
 
     def _page_routes(self) -> list[BaseRoute]:
         own_pages = (
@@ -102,10 +103,11 @@ class StepsAdmin(Admin):
             PageRoute("/saved-views/{id}/delete", _delete_view, POST),
             PageRoute("/live", live.live_page, GET),
             PageRoute("/notifications/panel", notices.panel, GET),
+            PageRoute("/notifications/read", notices.mark_all_read, POST),
         )
         entity_pages = [PageRoute(path, self._of_entity(page), methods) for path, page, methods in ENTITY_PAGES]
         features = [page for pages in FEATURE_PAGES for page in pages]
-        first = [] if any(page.path == "/" for page in features) else [PageRoute("/", _to_first_list, GET)]
+        first = [] if self.has_page("/") else [PageRoute("/", _to_first_list, GET)]
         return [
             Route(page.path, guarded(self, page.endpoint, path=page.path), methods=list(page.methods))
             for page in (*first, *own_pages, *features, *entity_pages)

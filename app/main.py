@@ -11,7 +11,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from app.api import access, openapi, process_runs, workflow_runs
+from admin_views import site
+from app.api import access, finance, openapi, process_runs, workflow_runs
 from app.api.auth.routes import router as auth_router
 from app.api.generated import PREFIX, RecordsApi
 from app.api.health import live, ready
@@ -56,10 +57,11 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         Route("/metrics", metrics.endpoint(lambda: _workers(app))),
         Mount("/static", Assets(directory=STATIC)),
     ]
-    for router in (auth_router, access.router, process_runs.router, workflow_runs.router):
+    for router in (auth_router, access.router, process_runs.router, workflow_runs.router, finance.router):
         app.include_router(router)
     # After the features: what none of them serves is a record of some entity.
     app.router.routes += [Route(openapi.ADDRESS, openapi.openapi_json), Mount(PREFIX, RecordsApi())]
+    site.mount(app)
     register(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, largest=BODY_LIMIT, by_prefix=BODY_LIMITS)

@@ -88,10 +88,7 @@ async def activity(uow: UnitOfWork, *, run_id: UUID | None = None, limit: int = 
     if run_id is not None:
         statement = statement.where(p.c.run_id == run_id)
     rows = (await uow.execute(scope(statement, uow, "read", "process_run", p))).mappings()
-    return [
-        Activity(**{**row, "name": Name(row["name"]), "to_state": ProcessState(row["to_state"])})
-        for row in rows
-    ]
+    return [Activity(**{**row, "name": Name(row["name"]), "to_state": ProcessState(row["to_state"])}) for row in rows]
 
 
 async def punctuality(uow: UnitOfWork, *, runs: int = 90) -> Punctuality:

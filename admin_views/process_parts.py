@@ -62,7 +62,7 @@ def figures(drawn: Drawn, found: NodeFigures, breach: EntityDef) -> dict[str, An
 
 def _amount(formats: Formats, value: Decimal, *, signed: bool = False) -> dict[str, Any]:
     text = formats.number(value, places=2)
-    return {"text": f"+{text}" if signed and value > 0 else text, "negative": value < 0}
+    return {"text": f"+{text}" if signed and value > 0 else text, "negative": text.startswith(MINUS)}
 
 
 def _figure(formats: Formats, label: str, sub: str, value: Decimal | None) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from sqlalchemy import DateTime, Integer, TextClause, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.actor import Actor, system_actor
 from app.core.uow import UnitOfWork
@@ -30,6 +31,9 @@ SET_ASIDE = timedelta(minutes=5)
 
 class Platform(Protocol):
     """What gives units of work; `app.bootstrap.Runtime` is one."""
+
+    @property
+    def engine(self) -> AsyncEngine: ...
 
     def uow(self, actor: Actor, *, now: datetime | None = None) -> UnitOfWork: ...
 
@@ -97,6 +101,10 @@ LEFT JOIN recorded r ON r.clock_id = due.id
 LEFT JOIN process_run p ON due.record_entity = 'process_run' AND p.id = due.record_id
 """
 
+_ANYTHING_DUE = f"""
+SELECT EXISTS (SELECT FROM sla_clock WHERE next_fire_at IS NOT NULL AND next_fire_at <= {_MOMENT})
+"""
+
 _DUE_IDS = f"""
 SELECT id FROM sla_clock WHERE next_fire_at IS NOT NULL AND next_fire_at <= {_MOMENT}
 ORDER BY next_fire_at LIMIT :limit
@@ -118,6 +126,7 @@ FIRE_DUE = _typed(_FIRE.format(moment=_MOMENT, which=""), _LIMIT, _BY)
 FIRE_THESE = _typed(
     _FIRE.format(moment=_MOMENT, which="AND id = ANY(:ids)"), _LIMIT, _BY, bindparam("ids", type_=ARRAY(Uuid))
 )
+ANYTHING_DUE = _typed(_ANYTHING_DUE)
 DUE_IDS = _typed(_DUE_IDS, _LIMIT)
 PUT_ASIDE = _typed(_SET_ASIDE)
 
@@ -126,6 +135,8 @@ async def sweep(platform: Platform, *, limit: int = BATCH, now: datetime | None 
     """Fire everything that is due, `limit` clocks in each transaction. `now` is given by simulations only."""
     actor = system_actor("SLA sweep")
     total = SweepResult()
+    if not await _anything_due(platform, now):
+        return total
     while True:
         try:
             batch = await _fire(platform, actor, FIRE_DUE, {"limit": limit}, now)
@@ -135,6 +146,13 @@ async def sweep(platform: Platform, *, limit: int = BATCH, now: datetime | None 
         total += batch
         if batch.clocks + batch.set_aside < limit:
             return total
+
+
+async def _anything_due(platform: Platform, now: datetime | None) -> bool:
+    """Look, without a transaction: most sweeps find nothing, and each worker looks every few seconds."""
+    async with platform.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        return bool(await connection.scalar(ANYTHING_DUE, {"now": now}))
 
 
 async def _fire(

@@ -64,6 +64,9 @@ class Leases:
             except DATABASE_ERRORS as error:
                 await trouble.met(error, stopped)
                 continue
+            except Exception:
+                log.exception("leases were not renewed")
+                continue
             trouble.over()
             for claimed, task in held:
                 if claimed.id not in kept and self._held.get(claimed.id, (None,))[0] is claimed:

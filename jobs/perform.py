@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from app.domain.jobs import outbox
 from app.domain.jobs.errors import LeaseLost, Postponed
 from app.domain.jobs.execute import in_words
 from app.domain.jobs.outbox import OutboxClaim
+from jobs.gathering import Gathering
 from jobs.leases import Leases
 from jobs.trouble import DATABASE_ERRORS
 
@@ -29,6 +30,8 @@ class Performer:
         self._runtime = runtime
         self._leases = leases
         self._handlers = handlers
+        self._claim = Gathering(self._claim_all)
+        self._complete = Gathering(self._complete_all)
 
     async def perform(self, _context: dict[str, Any], outbox_id: str) -> None:
         """Do the job of the row, if it is still to be done and nobody else is at it; the queue calls this."""
@@ -39,8 +42,7 @@ class Performer:
             log.warning("delivery %s is put off: the database is not reachable (%s)", outbox_id, type(error).__name__)
 
     async def _perform(self, outbox_id: UUID) -> None:
-        async with self._runtime.uow(system_actor("Worker")) as uow:
-            claimed = await outbox.claim(uow, outbox_id=outbox_id, lease=self._leases.lease)
+        claimed = await self._claim(outbox_id)
         if claimed is None:
             return
         actor = system_actor("Worker", correlation_id=claimed.correlation_id)
@@ -59,9 +61,18 @@ class Performer:
             log.exception("attempt %s of job %s (%s) failed", claimed.attempt, claimed.job, claimed.id)
             await self._fail(claimed, actor, error)
         else:
-            async with self._runtime.uow(actor) as uow:
-                await outbox.ensure_completed(uow, claimed)
+            await self._complete(claimed)
             self.done += 1
+
+    async def _claim_all(self, ids: Sequence[UUID]) -> Sequence[OutboxClaim | None]:
+        async with self._runtime.uow(system_actor("Worker")) as uow:
+            claims = await outbox.claim(uow, outbox_ids=ids, lease=self._leases.lease)
+        return [claims.pop(id_, None) for id_ in ids]  # a row that was delivered twice is given to one of the two
+
+    async def _complete_all(self, claims: Sequence[OutboxClaim]) -> Sequence[None]:
+        async with self._runtime.uow(system_actor("Worker")) as uow:
+            await outbox.ensure_completed(uow, claims=claims)
+        return [None] * len(claims)
 
     def _handler(self, job: str) -> Handler:
         try:

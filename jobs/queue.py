@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 from arq.connections import ArqRedis
 from arq.constants import default_queue_name, in_progress_key_prefix, job_key_prefix
-from arq.jobs import serialize_job
+from arq.jobs import deserialize_job_raw, serialize_job
 from arq.worker import Worker, func
 from redis.asyncio import ConnectionPool
 
 from app.domain.jobs.outbox import Announcement
+from jobs.gathering import Gathering
 from jobs.trouble import REDIS_ERRORS, Trouble, pause
 
 log = logging.getLogger("steps.worker")
@@ -22,11 +23,10 @@ log = logging.getLogger("steps.worker")
 PERFORM = "perform"  # the one function of the queue: it does the job of an outbox row
 EXPIRES = timedelta(days=1)
 POLL_SECONDS = 0.5
+GATHER_SECONDS = 0.005
 ANSWER_SECONDS = 5.0
 # Spares other workers the attempt to take a row that is being worked on. The row's lease decides, not this.
 IN_PROGRESS = timedelta(seconds=30)
-NEVER_TOO_OFTEN = 1_000_000  # how often a row may be tried is counted in the outbox
-LONGEST_JOB = timedelta(hours=12)
 
 
 def connect(redis_url: str) -> ArqRedis:
@@ -53,23 +53,21 @@ async def announce(redis: ArqRedis, announcements: Sequence[Announcement]) -> No
 class QueueWorker(Worker):
     """Takes deliveries and runs `perform` for each, at most `max_jobs` at a time.
 
-    Unlike its base it goes on when Redis fails and comes back, takes the next delivery as soon as one has ended, and
-    leaves signals and schedules to `jobs.worker`.
+    Unlike its base it goes on when Redis fails and comes back, starts and ends deliveries in batches and without
+    waiting for the next look at the queue, and leaves attempts, results, signals and schedules to the outbox and to
+    `jobs.worker`.
     """
 
     def __init__(self, perform: Any, *, redis: ArqRedis, context: dict[str, Any], max_jobs: int) -> None:
         super().__init__(
-            functions=[func(perform, name=PERFORM, keep_result=0, max_tries=NEVER_TOO_OFTEN)],
+            functions=[func(perform, name=PERFORM)],
             redis_pool=redis,
             ctx=context,
             max_jobs=max_jobs,
-            job_timeout=LONGEST_JOB,
-            keep_result=0,
             handle_signals=False,
-            job_serializer=_dumps,
-            job_deserializer=orjson.loads,
         )
         self.wake = asyncio.Event()
+        self._finish = Gathering(self._finish_all)
 
     async def consume(self, stopping: asyncio.Event) -> None:
         """Take and run deliveries until `stopping` is set; those that run then go on running."""
@@ -83,6 +81,7 @@ class QueueWorker(Worker):
                 continue
             trouble.over()
             await pause(POLL_SECONDS, self.wake, stopping)
+            await asyncio.sleep(GATHER_SECONDS)  # jobs that end together are followed together
 
     async def drain(self, seconds: float) -> int:
         """Wait for what runs, cancel what takes longer than `seconds`; return how many were cancelled."""
@@ -101,25 +100,43 @@ class QueueWorker(Worker):
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start the deliveries that no worker has started, as far as there is room."""
-        for raw in job_ids:
-            job_id = raw.decode()
-            if self.job_counter >= self.max_jobs:
-                return
-            if job_id in self.tasks:
-                continue
-            async with self.pool.pipeline(transaction=False) as pipe:
+        wanted = [id_ for id_ in (raw.decode() for raw in job_ids) if id_ not in self.tasks]
+        wanted = wanted[: self.max_jobs - self.job_counter]
+        if not wanted:
+            return
+        async with self.pool.pipeline(transaction=False) as pipe:
+            for job_id in wanted:
                 pipe.set(in_progress_key_prefix + job_id, b"1", px=IN_PROGRESS, nx=True)
-                pipe.zscore(self.queue_name, job_id)
-                ours, score = await pipe.execute()
-            if not ours:
-                continue
-            if score is None:  # ended elsewhere since the queue was read
-                await self.pool.delete(in_progress_key_prefix + job_id)
-                continue
-            self.job_counter += 1
-            task = self.loop.create_task(self.run_job(job_id, int(score)))
-            task.add_done_callback(self._ended)
-            self.tasks[job_id] = task
+                pipe.get(job_key_prefix + job_id)
+            answers = await pipe.execute()
+        for job_id, ours, job in zip(wanted, answers[::2], answers[1::2], strict=True):
+            if ours:
+                self.job_counter += 1
+                task = self.loop.create_task(self._run(job_id, job))
+                task.add_done_callback(self._ended)
+                self.tasks[job_id] = task
+
+    async def _run(self, job_id: str, job: bytes | None) -> None:
+        """Run one delivery and take it out of the queue.
+
+        One without a job is left over: it has ended elsewhere since the queue was read, or has expired. However this
+        ends, the row of the outbox knows, so a failure here needs no repetition of its own.
+        """
+        try:
+            if job is not None:
+                name, args, kwargs, _, _ = deserialize_job_raw(job, deserializer=orjson.loads)
+                await self.functions[name].coroutine({**self.ctx, "job_id": job_id}, *args, **kwargs)
+        except Exception:
+            log.exception("delivery %s failed", job_id)
+        await self._finish(job_id)
+
+    async def _finish_all(self, job_ids: Sequence[str]) -> Sequence[None]:
+        prefixes = (in_progress_key_prefix, job_key_prefix)
+        async with self.pool.pipeline(transaction=False) as pipe:
+            pipe.zrem(self.queue_name, *job_ids)
+            pipe.delete(*(prefix + job_id for prefix in prefixes for job_id in job_ids))
+            await pipe.execute()
+        return [None] * len(job_ids)
 
     async def heart_beat(self) -> None:
         """Do nothing: health and schedules are not kept in Redis alone, see `jobs.health` and `jobs.schedule`."""

@@ -24,6 +24,7 @@ log = logging.getLogger("steps.worker")
 BATCH = 1_000
 POLL_SECONDS = 1.0
 SILENCE = timedelta(minutes=2)
+AFTER_FAULT_SECONDS = 5.0
 MARKER = "steps:relay:marker"
 
 
@@ -52,6 +53,10 @@ class Relay:
                 continue
             except DATABASE_ERRORS as error:
                 await trouble.met(error, stopping)
+                continue
+            except Exception:
+                log.exception("the outbox could not be announced")
+                await pause(AFTER_FAULT_SECONDS, stopping)
                 continue
             trouble.over()
             redis_trouble.over()

@@ -28,6 +28,7 @@ async def keep_schedule(runtime: Runtime, schedule: Sequence[Periodic], stopping
     async with asyncio.TaskGroup() as group:
         for periodic in schedule:
             group.create_task(_repeat(runtime, periodic, stopping), name=periodic.name)
+        await stopping.wait()
 
 
 async def _repeat(runtime: Runtime, periodic: Periodic, stopping: asyncio.Event) -> None:

@@ -178,4 +178,5 @@ def _log_to_stderr(shape: LogFormat) -> None:
     console = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(_JsonLines() if shape is LogFormat.JSON else console)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("arq").setLevel(logging.WARNING)  # it has a line for each job, with its arguments
+    for verbose in ("arq", "casbin"):  # a line for each job with its arguments, the whole policy at each reload
+        logging.getLogger(verbose).setLevel(logging.WARNING)

@@ -53,7 +53,7 @@ class WorkerProcess:
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 
-    def ended(self, seconds: float = 15) -> int:
+    def ended(self, seconds: float = 30) -> int:
         return self._process.wait(seconds)
 
 
@@ -73,7 +73,7 @@ def running_worker(
                 worker.kill()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 20, what: str = "it") -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 60, what: str = "it") -> None:
     """Wait until the condition holds."""
     deadline = time.monotonic() + seconds
     while not await condition():

@@ -65,32 +65,47 @@ RETURNING id, attempt
 """
 ).bindparams(bindparam("before", type_=DateTime(timezone=True)))
 
+# Whoever locks many rows locks them in the order of their ids, so that two of them never wait for each other. A claim
+# waits for a row that is being announced rather than pass it by: nobody would announce it again for minutes.
 _CLAIM = text(
     """
+WITH free AS (
+    SELECT id FROM outbox
+    WHERE id = ANY (:ids) AND done_at IS NULL AND failed_at IS NULL AND available_at <= clock_timestamp()
+      AND attempt < max_attempts AND (lease_until IS NULL OR lease_until < clock_timestamp())
+    ORDER BY id FOR UPDATE)
 UPDATE outbox
 SET attempt = attempt + 1, lease_until = clock_timestamp() + make_interval(secs => :lease),
     relayed_at = coalesce(relayed_at, clock_timestamp())
-WHERE id = :id AND done_at IS NULL AND failed_at IS NULL AND available_at <= clock_timestamp()
-  AND attempt < max_attempts AND (lease_until IS NULL OR lease_until < clock_timestamp())
-RETURNING id, job, payload, attempt, max_attempts, correlation_id
+FROM free WHERE outbox.id = free.id
+RETURNING outbox.id, job, payload, attempt, max_attempts, correlation_id
 """
-).bindparams(bindparam("id", type_=Uuid))
+).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
 
-_HELD = text(
-    """
+_HELD = """
+WITH held AS (
+    SELECT outbox.id FROM outbox JOIN unnest(:ids, :attempts) AS given (id, attempt)
+        ON outbox.id = given.id AND outbox.attempt = given.attempt
+    WHERE done_at IS NULL AND failed_at IS NULL
+    ORDER BY outbox.id FOR UPDATE OF outbox)
+"""
+_KEEP = text(
+    _HELD
+    + """
 UPDATE outbox SET lease_until = clock_timestamp() + make_interval(secs => :lease)
-FROM unnest(:ids, :attempts) AS held (id, attempt)
-WHERE outbox.id = held.id AND outbox.attempt = held.attempt AND done_at IS NULL AND failed_at IS NULL
+FROM held WHERE outbox.id = held.id
 RETURNING outbox.id
 """
 ).bindparams(bindparam("ids", type_=ARRAY(Uuid)), bindparam("attempts", type_=ARRAY(Integer)))
 
 _COMPLETE = text(
-    """
+    _HELD
+    + """
 UPDATE outbox SET done_at = clock_timestamp(), lease_until = NULL, error = NULL
-WHERE id = :id AND attempt = :attempt AND done_at IS NULL AND failed_at IS NULL
+FROM held WHERE outbox.id = held.id
+RETURNING outbox.id
 """
-).bindparams(bindparam("id", type_=Uuid))
+).bindparams(bindparam("ids", type_=ARRAY(Uuid)), bindparam("attempts", type_=ARRAY(Integer)))
 
 _FAIL = text(
     """
@@ -139,19 +154,16 @@ async def claim_for_relay(
     return [Announcement(row.id, row.attempt) for row in rows]
 
 
-async def claim(uow: UnitOfWork, *, outbox_id: UUID, lease: timedelta) -> OutboxClaim | None:
-    """Take the row for `lease`; None where it is done, failed, held by another worker or not due yet."""
-    row = (await uow.execute(_CLAIM, {"id": outbox_id, "lease": lease.total_seconds()})).mappings().one_or_none()
-    return None if row is None else OutboxClaim(**row, lease=lease)
+async def claim(uow: UnitOfWork, *, outbox_ids: Sequence[UUID], lease: timedelta) -> dict[UUID, OutboxClaim]:
+    """Take the rows for `lease`; left out is what is done, failed, held by another worker or not due yet."""
+    rows = await uow.execute(_CLAIM, {"ids": list(outbox_ids), "lease": lease.total_seconds()})
+    return {row["id"]: OutboxClaim(**row, lease=lease) for row in rows.mappings()}
 
 
 async def keep(uow: UnitOfWork, *, claims: Sequence[OutboxClaim], lease: timedelta) -> frozenset[UUID]:
     """Renew the leases and return the ids that are still held; the others belong to somebody else by now."""
-    rows = await uow.execute(
-        _HELD,
-        {"ids": [c.id for c in claims], "attempts": [c.attempt for c in claims], "lease": lease.total_seconds()},
-    )
-    return frozenset(row.id for row in rows)
+    rows = await uow.execute(_KEEP, {**_tokens(claims), "lease": lease.total_seconds()})
+    return frozenset(rows.scalars())
 
 
 async def complete(uow: UnitOfWork, claimed: OutboxClaim) -> None:
@@ -160,14 +172,14 @@ async def complete(uow: UnitOfWork, claimed: OutboxClaim) -> None:
     Raises:
         LeaseLost: a later claim has replaced this one; nothing of this transaction may stay.
     """
-    if not await ensure_completed(uow, claimed):
+    if not await ensure_completed(uow, claims=[claimed]):
         raise LeaseLost(f"Job {claimed.job} has been taken over by another worker.")
 
 
-async def ensure_completed(uow: UnitOfWork, claimed: OutboxClaim) -> bool:
-    """End the row where this claim still holds it; return whether it did."""
-    ended = await uow.execute(_COMPLETE, {"id": claimed.id, "attempt": claimed.attempt})
-    return bool(ended.rowcount)
+async def ensure_completed(uow: UnitOfWork, *, claims: Sequence[OutboxClaim]) -> frozenset[UUID]:
+    """End the rows that these claims still hold; return which ones it ended."""
+    rows = await uow.execute(_COMPLETE, _tokens(claims))
+    return frozenset(rows.scalars())
 
 
 async def fail(uow: UnitOfWork, claimed: OutboxClaim, *, error: str, final: bool = False) -> bool:
@@ -199,3 +211,7 @@ async def release(uow: UnitOfWork, claimed: OutboxClaim, *, until: datetime | No
 async def give_up_lost(uow: UnitOfWork) -> int:
     """Fail the rows whose worker was lost during the last attempt; return how many there were."""
     return int((await uow.execute(_GIVE_UP_LOST)).rowcount)
+
+
+def _tokens(claims: Sequence[OutboxClaim]) -> dict[str, Any]:
+    return {"ids": [claimed.id for claimed in claims], "attempts": [claimed.attempt for claimed in claims]}

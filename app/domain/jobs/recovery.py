@@ -36,7 +36,8 @@ FROM job_run WHERE state = 'running' AND lease_until < clock_timestamp() ORDER B
 _STRANDED = text(
     """
 SELECT id FROM job_run
-WHERE state IN ('queued', 'retrying') AND coalesce(lease_until, created_at) < clock_timestamp() - make_interval(secs => :after)
+WHERE state IN ('queued', 'retrying')
+  AND coalesce(lease_until, created_at) < clock_timestamp() - make_interval(secs => :after)
   AND NOT EXISTS (SELECT FROM outbox WHERE job = :job AND payload ->> 'job_run_id' = job_run.id::text
                                        AND done_at IS NULL AND failed_at IS NULL)
 ORDER BY id LIMIT :most

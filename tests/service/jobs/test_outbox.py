@@ -26,7 +26,7 @@ async def enqueued(runtime: Runtime, *, delay: timedelta = timedelta(0), max_att
 
 async def claimed(runtime: Runtime, outbox_id: UUID) -> OutboxClaim | None:
     async with runtime.uow(SYSTEM) as uow:
-        return await outbox.claim(uow, outbox_id=outbox_id, lease=LEASE)
+        return (await outbox.claim(uow, outbox_ids=[outbox_id], lease=LEASE)).get(outbox_id)
 
 
 async def surely_claimed(runtime: Runtime, outbox_id: UUID) -> OutboxClaim:

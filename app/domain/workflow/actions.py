@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import decide, refusal
+from app.domain.workflow.acting import Command
 from app.domain.workflow.content import (
     Content,
     Requirement,
@@ -17,7 +18,7 @@ from app.domain.workflow.content import (
     read_content,
     requirements,
 )
-from app.domain.workflow.decisions import Command, Refusal, check
+from app.domain.workflow.decisions import Refusal, check
 from app.domain.workflow.people import Person, who_else
 from app.domain.workflow.process_row import ProcessRow, read_process
 from app.domain.workflow.states import BY_PEOPLE, Guard, Input, Name, ProcessKind, ProcessState, Transition

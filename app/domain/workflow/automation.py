@@ -7,7 +7,7 @@ from sqlalchemy import text
 from app.core.uow import UnitOfWork
 from app.domain.jobs.events import JobWasAborted
 from app.domain.workflow import work_queue
-from app.domain.workflow.decisions import MAX_REASON
+from app.domain.workflow.acting import MAX_REASON
 from app.domain.workflow.events import ProcessesReleased
 from app.domain.workflow.process_row import lock_process
 from app.domain.workflow.released import RELEASED, released_from

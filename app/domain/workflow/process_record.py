@@ -67,6 +67,15 @@ _JOBS = text(
     FROM job_run j WHERE j.process_run_id = :id ORDER BY j.created_at DESC, j.id DESC LIMIT :most_jobs) t)::text AS jobs
 """
 )
+_RESULTS = text(
+    """
+(SELECT coalesce(jsonb_agg(jsonb_build_object('id', q.id, 'label', q.label, 'result', j.result) ORDER BY q.rank), '[]')
+ FROM process_edge e JOIN process_run q ON q.id = e.predecessor_id AND q.kind = 'automatic'
+ CROSS JOIN LATERAL (SELECT k.result FROM job_run k WHERE k.process_run_id = q.id AND k.state = 'succeeded'
+                     ORDER BY k.id DESC LIMIT 1) j
+ WHERE e.successor_id = :id)::text AS results
+"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +151,22 @@ class ProcessJob:
 
 
 @dataclass(frozen=True, slots=True)
+class PredecessorResult:
+    """What the job of an automatic predecessor reported."""
+
+    process_run_id: UUID
+    label: str
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessRecord:
     files: tuple[AttachedFile, ...]
     evidence: tuple[WantedEvidence, ...]
     answers: Mapping[str, Stamp]
     entries: tuple[Entry, ...]
     jobs: tuple[ProcessJob, ...]
+    results: tuple[PredecessorResult, ...]
     previous_id: UUID | None
     next_id: UUID | None
 
@@ -160,6 +179,7 @@ async def process_record(uow: UnitOfWork, row: ProcessRow, *, rank: int) -> Proc
         _ANSWERS,
         _ENTRIES,
         _JOBS if _may_read(uow, "job_run") else _nothing("jobs"),
+        _RESULTS if _may_read(uow, "job_run") else _nothing("results"),
         _beside(uow, row, rank, after=False).label("previous_id"),
         _beside(uow, row, rank, after=True).label("next_id"),
     )
@@ -172,6 +192,11 @@ async def process_record(uow: UnitOfWork, row: ProcessRow, *, rank: int) -> Proc
         answers={item: _stamp(answer) for item, answer in orjson.loads(found.answers).items()},
         entries=tuple(_entry(uow, entry, shown) for entry in orjson.loads(found.entries)),
         jobs=tuple(_job(job) for job in orjson.loads(found.jobs)),
+        results=tuple(
+            PredecessorResult(UUID(r["id"]), r["label"], r["result"])
+            for r in orjson.loads(found.results)
+            if isinstance(r["result"], dict) and r["result"]
+        ),
         previous_id=found.previous_id,
         next_id=found.next_id,
     )

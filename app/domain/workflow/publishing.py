@@ -5,10 +5,11 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from app.core.audit import AuditEntry
 from app.core.errors import Conflict, FieldProblem, NotFound, ValidationFailed
+from app.core.events import RecordCreated, RecordUpdated
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.jobs.execute import ACTIONS
@@ -109,3 +110,23 @@ async def _findings(uow: UnitOfWork, definition: WorkflowDefinition) -> list[Fin
         calendar_published=row.calendar_published,
     )
     return lint(definition, around)
+
+
+_IN_A_VERSION = frozenset({"stage", "process", "process_dependency"})
+
+
+async def refuse_change_of_published(uow: UnitOfWork, event: RecordCreated | RecordUpdated) -> None:
+    """Hold back what would change a published version through the general forms and the API.
+
+    Raises:
+        Conflict: the record is part of a version that is not a draft.
+    """
+    if event.entity not in _IN_A_VERSION:
+        return
+    table, versions = uow.table(event.entity), uow.table("workflow_version")
+    statement = select(versions.c.number, versions.c.state).join(table, table.c.version_id == versions.c.id)
+    row = (await uow.execute(statement.where(table.c.id == event.record_id))).first()
+    if row is not None and row.state != "draft":
+        raise Conflict(
+            f"Version {row.number} is {row.state} and never changes; make a new draft of it and change that."
+        )

@@ -11,7 +11,7 @@ from app.core.uow import UnitOfWork
 from app.domain.access.decisions import Decision, authorize, decide
 from app.domain.jobs.runs import withdraw_jobs
 from app.domain.workflow import work_queue
-from app.domain.workflow.decisions import MAX_REASON
+from app.domain.workflow.acting import MAX_REASON
 from app.domain.workflow.events import RunFinished, RunStateChanged
 from app.domain.workflow.released import RELEASED, released_from
 from app.domain.workflow.states import Guard, RunState
@@ -56,12 +56,12 @@ WITH open AS (
 SELECT id FROM open WHERE kind = 'automatic' AND state IN ('ready', 'in_progress')
 """
 )
-# Jobs that had been sent off before the hold and came back, because the run was on hold, are finished by now.
+# Jobs that came while the run was on hold were called off, also those that followed a worker that was lost.
 UNQUEUED = text(
     f"""
-SELECT {RELEASED.format("p", "p.state")}
+SELECT {RELEASED.format("p", "'ready'")}
 FROM process_run p JOIN process d ON d.id = p.process_id
-WHERE p.run_id = :id AND p.kind = 'automatic' AND p.state = 'ready'
+WHERE p.run_id = :id AND p.kind = 'automatic' AND p.state IN ('ready', 'in_progress')
   AND NOT EXISTS (SELECT FROM job_run j
                   WHERE j.process_run_id = p.id AND j.state IN ('queued', 'running', 'retrying'))
 """

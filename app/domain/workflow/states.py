@@ -132,7 +132,7 @@ _WORKABLE = frozenset({_S.READY, _S.ASSIGNED, _S.IN_PROGRESS})
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """`to` None: where it leads depends on the process, see `decisions.after`."""
+    """`to` None: where it leads depends on the process, see `outcomes.after`."""
 
     name: Name
     label: str

@@ -12,9 +12,11 @@ from app.core.errors import FieldProblem, Forbidden, NotFound, StaleVersion, Tra
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import SYSTEM, Decision, authorize, decide, is_wide
 from app.domain.workflow import work_queue
+from app.domain.workflow.acting import MAX_REASON, Acting, Command
 from app.domain.workflow.content import Content, UnmetGuard, digest, missing, plugged_in, read_content, requirements
-from app.domain.workflow.decisions import MAX_REASON, Acting, Command, Refusal, after, check
+from app.domain.workflow.decisions import Refusal, check
 from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunFinished
+from app.domain.workflow.outcomes import after
 from app.domain.workflow.people import holders, in_words, who_else
 from app.domain.workflow.process_row import ProcessRow, lock_process
 from app.domain.workflow.released import Released

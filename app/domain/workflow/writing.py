@@ -8,8 +8,9 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.core.uow import UnitOfWork
-from app.domain.workflow.decisions import Acting, Command, contribution
+from app.domain.workflow.acting import Acting, Command
 from app.domain.workflow.graph import ENTRY_STATE
+from app.domain.workflow.outcomes import contribution
 from app.domain.workflow.process_row import ProcessRow
 from app.domain.workflow.released import RELEASED, Released, released_from
 from app.domain.workflow.states import Name, ProcessState, RunState

@@ -113,6 +113,23 @@ async def test_a_held_run_lets_a_job_arrive_and_sends_no_other_off(bank: Bank) -
     assert await bank.count(of_b) == 1
 
 
+async def test_a_worker_that_was_lost_during_the_hold_of_a_run_is_replaced_at_its_resumption(bank: Bank) -> None:
+    run_id = await bank.run([automatic("a")])
+    await _begin(bank, "a")
+    operations = bank.people["operations"]
+    async with bank.runtime.uow(operations) as uow:
+        version = await hold_run(uow, run_id=run_id, expected_version=1, reason="Move")
+    with pytest.raises(TransitionRefused, match="on hold"):
+        await _begin(bank, "a")
+    await bank.count("WITH u AS (UPDATE job_run SET state = 'aborted' RETURNING 1) SELECT count(*) FROM u")
+    async with bank.runtime.uow(operations) as uow:
+        await resume_run(uow, run_id=run_id, expected_version=version)
+    assert await bank.count(QUEUED) == 1
+    await _begin(bank, "a")
+    await _finish(bank, "a")
+    assert (await bank.the_run())["state"] == "done"
+
+
 async def test_a_job_that_is_aborted_by_hand_leaves_its_process_failed(bank: Bank) -> None:
     await bank.run([automatic("a")])
     await _begin(bank, "a")

@@ -7,11 +7,12 @@ import pytest
 from sqlalchemy import select
 
 from app.core.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from app.core.events import RecordUpdated
 from app.domain.workflow.definition_reading import read_definition
 from app.domain.workflow.definition_store import discard_draft, new_draft_from, save_draft
 from app.domain.workflow.definitions import WorkflowDefinition
 from app.domain.workflow.package_loader import load_workflow, read_workflow
-from app.domain.workflow.publishing import check_version, definition_digest, publish
+from app.domain.workflow.publishing import check_version, definition_digest, publish, refuse_change_of_published
 from tests.factories import SYSTEM, add_node
 from tests.service.workflow.bank import Bank, manual
 
@@ -124,3 +125,22 @@ async def test_only_who_configures_workflows_changes_them(bank: Bank) -> None:
         with pytest.raises(Forbidden):
             async with bank.runtime.uow(bank.people[who]) as uow:
                 await save_draft(uow, definition=definition)
+
+
+async def test_parts_of_a_published_version_are_not_changed_through_the_general_forms(bank: Bank) -> None:
+    published = await bank.publish([manual("a"), manual("b")], [("a", "b")])
+    admin = bank.people["admin"]
+    async with bank.runtime.uow(admin) as uow:
+        draft = await new_draft_from(uow, version_id=published)
+
+    async def changed(entity: str, version_id: UUID) -> None:
+        async with bank.runtime.uow(admin) as uow:
+            table = uow.table(entity)
+            id_ = await uow.scalar(select(table.c.id).where(table.c.version_id == version_id).limit(1))
+            event = RecordUpdated(at=uow.now, entity=entity, record_id=id_, fields=("label",))
+            await refuse_change_of_published(uow, event)
+
+    for entity in ("stage", "process", "process_dependency"):
+        with pytest.raises(Conflict, match="never changes"):
+            await changed(entity, published)
+        await changed(entity, draft)

@@ -145,7 +145,7 @@ async def test_my_work_is_what_is_mine_what_i_could_take_and_what_i_may_decide(b
 async def test_the_page_of_a_process_has_everything_and_reads_it_in_a_fixed_number_of_statements(bank: Bank) -> None:
     many = [manual(f"p{number}") for number in range(40)]
     await bank.run(
-        [*many, reviewed("few"), reviewed("join", "controller", "desk_head", evidence=EVIDENCE)],
+        [*many, reviewed("few", evidence=EVIDENCE), reviewed("join", "controller", "desk_head", evidence=EVIDENCE)],
         [(f"p{number}", "join") for number in range(40)],
     )
     for number in range(40):

@@ -1,0 +1,132 @@
+"""What a transition makes of a process: pure."""
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from app.domain.workflow.acting import Acting, Command
+from app.domain.workflow.graph import entry_state
+from app.domain.workflow.process_row import ProcessRow
+from app.domain.workflow.states import RESTING, Name, ProcessKind, ProcessState, Transition
+
+
+def after(
+    transition: Transition,
+    row: ProcessRow,
+    command: Command,
+    acting: Acting,
+    *,
+    now: datetime,
+    content_hash: str | None = None,
+) -> ProcessRow:
+    """The process as the transition leaves it; `row_version` is counted by the write."""
+    actor_id = acting.actor.id
+    match transition.name:
+        case Name.CLAIM:
+            return replace(row, state=ProcessState.ASSIGNED, assignee_id=actor_id)
+        case Name.ASSIGN:
+            begun = row.state is ProcessState.IN_PROGRESS
+            state = row.state if begun else ProcessState.ASSIGNED
+            return replace(row, state=state, assignee_id=command.assignee_id)
+        case Name.START:
+            return replace(row, state=ProcessState.IN_PROGRESS, assignee_id=actor_id, started_at=row.started_at or now)
+        case Name.SUBMIT:
+            return _submitted(row, command, acting, now, content_hash)
+        case Name.APPROVE:
+            return _approved(row, acting, now, content_hash)
+        case Name.REJECT:
+            return _rejected(row, command)
+        case Name.HOLD:
+            return replace(
+                row,
+                state=ProcessState.ON_HOLD,
+                state_before_hold=row.state,
+                review_by=command.review_by,
+                reason=command.reason,
+            )
+        case Name.RESUME:
+            return _resumed(row, now)
+        case Name.SKIP | Name.CANCEL:
+            closed = ProcessState.SKIPPED if transition.name is Name.SKIP else ProcessState.CANCELLED
+            return replace(row, state=closed, reason=command.reason, finished_at=now)
+        case Name.RETRY:
+            return replace(row, state=ProcessState.READY, ready_at=now, reason=None)
+        case Name.BEGIN:
+            begun_at = row.started_at or now
+            return replace(
+                row, state=ProcessState.IN_PROGRESS, attempt=row.attempt + 1, started_at=begun_at, reason=None
+            )
+        case Name.FINISH:
+            return replace(row, state=ProcessState.DONE, snapshot_hash=command.fingerprint, finished_at=now)
+        case Name.FAIL:
+            return replace(row, state=ProcessState.FAILED, reason=command.reason)
+        case Name.RELEASE:
+            return _entered(row, now)
+
+
+def contribution(row: ProcessRow) -> tuple[UUID, ...]:
+    """Those whose work an approval that follows this process decides on: who made it and who signed it."""
+    return () if row.kind is ProcessKind.AUTOMATIC else tuple(dict.fromkeys((*row.makers, *row.signers)))
+
+
+def _submitted(
+    row: ProcessRow, command: Command, acting: Acting, now: datetime, content_hash: str | None
+) -> ProcessRow:
+    earlier = row.makers if row.kind is ProcessKind.APPROVAL else ()
+    done = row.levels == 0
+    return replace(
+        row,
+        state=ProcessState.DONE if done else ProcessState.IN_REVIEW,
+        assignee_id=row.assignee_id or acting.actor.id,
+        maker_id=acting.actor.id,
+        makers=tuple(dict.fromkeys((*earlier, *acting.ids))),
+        signers=(),
+        level=0 if done else 1,
+        started_at=row.started_at or now,
+        submitted_at=now,
+        finished_at=now if done else None,
+        reason=None,
+        comment=row.comment if command.comment is None else command.comment,
+        snapshot_hash=content_hash,
+    )
+
+
+def _approved(row: ProcessRow, acting: Acting, now: datetime, content_hash: str | None) -> ProcessRow:
+    signed = replace(
+        row, signers=tuple(dict.fromkeys((*row.signers, *acting.ids))), snapshot_hash=content_hash, reason=None
+    )
+    if row.level < row.levels:
+        return replace(signed, level=row.level + 1)
+    return replace(signed, state=ProcessState.DONE, finished_at=now)
+
+
+def _rejected(row: ProcessRow, command: Command) -> ProcessRow:
+    """Back to who submitted it. An approval in its first round has nobody yet: whoever of the owner role takes it."""
+    first_decision = row.kind is ProcessKind.APPROVAL and row.round == 1
+    return replace(
+        row,
+        state=ProcessState.IN_PROGRESS,
+        round=row.round + 1,
+        level=0,
+        signers=(),
+        submitted_at=None,
+        snapshot_hash=None,
+        assignee_id=None if first_decision else row.maker_id,
+        makers=row.makers if row.kind is ProcessKind.APPROVAL else (),
+        reason=command.reason,
+    )
+
+
+def _resumed(row: ProcessRow, now: datetime) -> ProcessRow:
+    back = row.state_before_hold or ProcessState.BLOCKED
+    resumed = replace(row, state=back, state_before_hold=None, review_by=None, reason=None)
+    return _entered(resumed, now) if back in RESTING else resumed
+
+
+def _entered(row: ProcessRow, now: datetime) -> ProcessRow:
+    state = entry_state(row.kind, waiting_on=row.waiting_on, earliest_start=row.earliest_start, now=now)
+    if state in RESTING:
+        return replace(row, state=state)
+    in_review = state is ProcessState.IN_REVIEW
+    submitted_at, level = (now, 1) if in_review else (row.submitted_at, row.level)
+    return replace(row, state=state, ready_at=row.ready_at or now, submitted_at=submitted_at, level=level)

@@ -122,7 +122,7 @@ async def send_again(uow: UnitOfWork, *, mail_id: UUID) -> None:
         Conflict: the mail is queued or sent, or there is still no mail server.
         NotFound: there is no such mail.
     """
-    decision = authorize(uow, "retry", "mail_message")
+    decision = authorize(uow, "update", "mail_message")
     if not mail_transport(uow).sends:
         raise Conflict("No mail server is configured: set STEPS_SMTP_URL first.")
     found = await uow.scalar(_QUEUE_AGAIN, {"id": mail_id, "now": uow.now, "by": uow.actor.id})

@@ -4,14 +4,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from app.bootstrap import HANDLERS, Runtime
+from app.bootstrap import Runtime
 from app.core.ports import free_port
-from app.domain.notify.events import NoticesWanted
-from app.domain.notify.handlers import on_process_state_changed, on_processes_released, on_thresholds_passed
 from app.domain.notify.mail import SERVICE, KeepTransport, SmtpTransport
-from app.domain.notify.notices import on_notices_wanted
-from app.domain.sla.events import SlaThresholdsPassed
-from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged
 from tests.service.notify.desk import Desk
 from tests.service.sla.close import NOON
 
@@ -45,28 +40,19 @@ async def mail_server(postbox: Postbox) -> AsyncIterator[Controller]:
 
 
 @pytest.fixture
-async def desk(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Desk:
+async def desk(runtime: Runtime) -> Desk:
     """The bank of the workflow tests, with preparers and controllers of single desks, and no mail server."""
-    return await _desk(runtime, monkeypatch, KeepTransport(ADDRESS))
+    return await _desk(runtime, KeepTransport(ADDRESS))
 
 
 @pytest.fixture
-async def mailing_desk(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, mail_server: Controller) -> Desk:
+async def mailing_desk(runtime: Runtime, mail_server: Controller) -> Desk:
     """The same, with a mail server."""
     url = f"smtp://127.0.0.1:{mail_server.port}"
-    return await _desk(runtime, monkeypatch, SmtpTransport(url, ADDRESS))
+    return await _desk(runtime, SmtpTransport(url, ADDRESS))
 
 
-async def _desk(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, transport: KeepTransport | SmtpTransport) -> Desk:
-    for event, handler in (
-        (ProcessesReleased, on_processes_released),
-        (ProcessStateChanged, on_process_state_changed),
-        (SlaThresholdsPassed, on_thresholds_passed),
-        (NoticesWanted, on_notices_wanted),
-    ):
-        wired = HANDLERS.get(event, ())
-        if handler not in wired:
-            monkeypatch.setitem(HANDLERS, event, (*wired, handler))
+async def _desk(runtime: Runtime, transport: KeepTransport | SmtpTransport) -> Desk:
     built = Desk(runtime)
     await built.at(NOON)
     await built.build()

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from aiosmtpd.smtp import Envelope
 
+from app.core.actor import Actor
 from app.core.errors import Conflict, Forbidden, NotFound
 from app.core.ports import free_port
 from app.core.settings import Settings
@@ -171,12 +172,14 @@ async def test_a_mail_whose_deliveries_were_all_lost_is_queued_again(mailing_des
     assert [row["payload"] for row in open_ones] == [{"mail_id": str(mail_id)}]
 
 
-async def test_an_operator_sends_a_failed_mail_again(mailing_desk: Desk, postbox: Postbox) -> None:
+async def test_an_administrator_sends_a_failed_mail_again(mailing_desk: Desk, postbox: Postbox) -> None:
     mail_id = await _rejection(mailing_desk)
     postbox.answer = "550 no such mailbox"
     await send_mail(mailing_desk.runtime, mail_id)
     postbox.answer = "250 OK"
-    async with mailing_desk.runtime.uow(SYSTEM) as uow:
+    admin = await mailing_desk.user("root@bank.example", name="root")
+    grant = mailing_desk.grant("admin", application="PLATFORM")
+    async with mailing_desk.runtime.uow(Actor(admin, "root", grants=(grant,))) as uow:
         await send_again(uow, mail_id=mail_id)
     await send_mail(mailing_desk.runtime, mail_id)
     assert (await mailing_desk.mails())[0]["state"] == "sent"

@@ -27,7 +27,15 @@ def configure_logging(shape: LogFormat) -> None:
             structlog.processors.JSONRenderer(serializer=_dumps),
         ]
     else:
-        ending = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="at", pad_event_to=0)]
+        ending = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                timestamp_key="at",
+                pad_event_to=0,
+                # The rich ones show local variables: records and secrets have no place in a log.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     structlog.configure(
         processors=[*shared, structlog.processors.StackInfoRenderer(), *ending],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

@@ -37,6 +37,7 @@ STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
 
 # Where the number of requests says nothing about the product: assets, and those who only look whether it is there.
 UNLOGGED = ("/static/", "/health/", "/metrics")
+FIXED = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 MEBIBYTE = 1_048_576
 
@@ -112,7 +113,7 @@ def route_template(scope: Scope) -> str:
         named = getattr(scope.get("route"), "path", None)
     if named is None:
         path: str = scope["path"]
-        named = next((prefix for prefix in UNLOGGED if path.startswith(prefix)), None)
+        named = "/static" if path.startswith("/static/") else path if path in FIXED else None
     return named or "unknown"
 
 

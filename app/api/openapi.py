@@ -24,6 +24,7 @@ from models.schema import EntityDef
 
 ADDRESS = f"{PREFIX}/openapi.json"
 VERSION = "1"
+OPEN = frozenset({f"{PREFIX}/auth/sign-in"})
 
 DESCRIPTION = """
 Every entity is a resource with the same operations.
@@ -170,9 +171,9 @@ def describe(app: FastAPI, registry: Registry) -> dict[str, Any]:
     }
     components["securitySchemes"] = _SECURITY_SCHEMES
     document["security"] = [{"session": []}, {"access_token": []}]
-    for operations in document["paths"].values():
+    for path, operations in document["paths"].items():
         for operation in operations.values():
-            _as_ours(operation)
+            _as_ours(operation, is_open=path in OPEN)
     for entity in sorted(registry.entities.values(), key=lambda e: e.slug):
         document["paths"] |= entity_paths(entity)
     document["tags"] = [
@@ -181,13 +182,12 @@ def describe(app: FastAPI, registry: Registry) -> dict[str, Any]:
     return document
 
 
-def _as_ours(operation: dict[str, Any]) -> None:
-    """An operation of a feature, with our errors, and open only where it needs no sign-in."""
+def _as_ours(operation: dict[str, Any], *, is_open: bool) -> None:
+    """An operation of a feature, with our errors, and with what signing in needs said once for all of them."""
     operation["responses"].pop("422", None)
     operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
-    if "security" in operation:
-        del operation["security"]  # that of the whole document holds
-    elif not any(p.get("in") == "cookie" for p in operation.get("parameters", ())):
+    operation.pop("security", None)
+    if is_open:
         operation["security"] = []
 
 

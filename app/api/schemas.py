@@ -94,7 +94,7 @@ def create_schema(registry: Registry, entity: EntityDef) -> Schema:
         "title": f"New {_lower(entity.label)}",
         "additionalProperties": False,
         "required": [field.name for field in fields if must_be_given(entity, field)],
-        "properties": {f.name: _input_schema(registry, f, required=must_be_given(entity, f)) for f in fields},
+        "properties": {f.name: _input_schema(registry, f, required=f.required) for f in fields},
         "examples": [example_values(entity)],
     }
 

@@ -112,7 +112,7 @@ def statements(runtime: Runtime) -> Iterator[list[str]]:
 
 @pytest.fixture
 async def api(runtime: Runtime) -> AsyncIterator[Api]:
-    """boss administers the platform; preparer, controller, operations and auditor work everywhere; g10, em on a desk."""
+    """boss administers the platform; preparer, controller, operations, auditor work everywhere; g10, em on a desk."""
     built = Api(runtime)
     await built.build()
     await built.caller("boss", "admin", application="PLATFORM")

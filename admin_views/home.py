@@ -67,7 +67,7 @@ async def home_page(visit: Visit) -> Response:
             runs_title="Today's runs" if day == formats.local(now).date() else "Latest runs",
             runs_note=formats.date(day) if day else "",
             runs_foot=_runs_foot(record),
-            events=[event_row(event, visit) for event in events],
+            events=[event_row(event, visit, now) for event in events],
         )
 
 

@@ -218,14 +218,15 @@ def time_axis(run: RunSummary, now: datetime, visit: Visit) -> dict[str, Any]:
     }
 
 
-def event_row(event: Activity, visit: Visit) -> dict[str, Any]:
+def event_row(event: Activity, visit: Visit, now: datetime) -> dict[str, Any]:
     """A transition as a sentence: who did what with which process."""
     icon, verb = TRANSITION_WORDS[event.name]
     here = visit.formats.local(event.at)
+    today = visit.formats.local(now).date()
     bad = event.name.value in ("reject", "fail", "cancel")
     return {
-        "time": f"{here:%H:%M}",
-        "day": visit.formats.date(here.date()),
+        "time": f"{here:%H:%M}" if here.date() == today else f"{here.day} {here:%b}",
+        "day": visit.formats.instant(event.at),
         "iso": event.at.isoformat(),
         "icon": icon,
         "tone": "bad" if bad else ("good" if event.to_state is ProcessState.DONE else ""),

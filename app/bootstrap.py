@@ -22,7 +22,9 @@ from app.domain.finance.actions import ACTIONS
 from app.domain.finance.process_controls import breaches_commented, signed_figures
 from app.domain.jobs.events import JobWasAborted
 from app.domain.notify import handlers as notify
+from app.domain.notify.events import NoticesWanted
 from app.domain.notify.mail import transport_for
+from app.domain.notify.notices import on_notices_wanted
 from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.workflow.automation import on_job_aborted
@@ -39,6 +41,7 @@ HANDLERS: Handlers = {
     ProcessesReleased: (notify.on_processes_released,),
     ProcessStateChanged: (clocks.on_process_state_changed, notify.on_process_state_changed),
     SlaThresholdsPassed: (notify.on_thresholds_passed,),
+    NoticesWanted: (on_notices_wanted,),
     JobWasAborted: (on_job_aborted,),
 }
 

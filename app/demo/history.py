@@ -60,11 +60,11 @@ class Mood:
     @classmethod
     def of(cls, dice: random.Random) -> "Mood":
         slow, extra, reject = None, timedelta(0), None
-        if dice.random() < 0.17:
+        if dice.random() < 0.22:
             slow = dice.choice(
                 ["load_rates", "reconcile_positions", "comment_g10", "comment_em", "approve_g10", "sign_off_fx"]
             )
-            extra = timedelta(minutes=dice.randint(18, 70))
+            extra = timedelta(minutes=dice.choice([20, 25, 35, 45, 60, 80, 110, 140]))
         if dice.random() < 0.2:
             reject = dice.choice(["approve_g10", "approve_em"])
         return cls(slow, extra, reject)

@@ -13,6 +13,8 @@ from app.domain.finance.facts import SOURCE_BOOK, SOURCE_ROLLUP
 from app.domain.finance.pnl import Measure
 from app.domain.finance.pnl_run import BOOK_HIERARCHY
 
+LOOK_BACK_DAYS = 60
+
 
 @dataclass(frozen=True, slots=True)
 class DailyPnl:
@@ -36,8 +38,7 @@ async def daily_pnl(uow: UnitOfWork, *, days: int = 20) -> DailyPnl | None:
             facts.c.current,
             facts.c.measure == Measure.ACTUAL.value,
             facts.c.source.in_([SOURCE_ROLLUP, SOURCE_BOOK]),
-            facts.c.business_date
-            > func.coalesce(select(func.max(facts.c.business_date)).scalar_subquery(), "epoch") - 60,
+            facts.c.business_date > select(func.max(facts.c.business_date)).scalar_subquery() - LOOK_BACK_DAYS,
         )
     )
     seen = scope(visible, uow, "read", "pnl_fact", facts).cte("seen")

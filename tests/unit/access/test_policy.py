@@ -49,7 +49,7 @@ def test_shipped_policy_equals_enforce_on_the_whole_matrix(
     registry: Registry, files: PolicyFiles, policy: AccessPolicy
 ) -> None:
     entities = (*sorted({*registry.entities, *PSEUDO} & policy.entities), "defined_later")
-    cases = list(product((*ROLES, "reader", "made_by_an_admin"), ("PLATFORM", "PNL"), ACTIONS))
+    cases = list(product((*ROLES, "reader", "made_by_an_admin"), APPLICATIONS, ACTIONS))
     differences = []
     for entity in entities:
         # enforce() walks all lines; those about other entities cannot match, and leaving them out saves a minute.
@@ -201,16 +201,16 @@ def test_compiling_does_not_depend_on_the_order_of_allow_and_deny(files: PolicyF
 
 
 ASKED = re.compile(
-    r'(?:authorize|scope_condition|record_in_scope|require_in_scope|scope)\((?:[\w.]+, )?(?:uow, )?"([\w:]+)", ("\w+"|[A-Z_]+)'
+    r"(?:authorize|scope_condition|record_in_scope|require_in_scope|scope)\("
+    r'(?:[\w.]+, )?(?:uow, )?"([\w:]+)", "(\w+)"'
 )
 
 
 def test_every_permission_that_a_service_asks_for_is_given_to_some_role(policy: AccessPolicy) -> None:
     asked = {
-        (match[1], match[2].strip('"'), path.name)
+        (match[1], match[2], path.name)
         for path in (Path(__file__).parents[3] / "app").rglob("*.py")
         for match in ASKED.finditer(path.read_text("utf-8"))
-        if match[2].startswith('"')
     }
     asked |= {
         (f"transition:{transition.name}", "process_run", "states.py")

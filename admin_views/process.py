@@ -21,7 +21,7 @@ from app.core.errors import Forbidden, InvalidRequest, NotFound, StepsError, Una
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import decide
 from app.domain.access.scope import require_in_scope
-from app.domain.documents.files import ATTACHMENT, attach_file, open_file
+from app.domain.documents.files import attach_file, open_file
 from app.domain.finance.breaches import comment_breach
 from app.domain.finance.node_figures import NodeFigures, node_figures
 from app.domain.jobs import runs as job_runs
@@ -263,6 +263,7 @@ def _page(visit: Visit, drawn: Drawn, figures: NodeFigures | None) -> dict[str, 
         "figures": process_parts.figures(drawn, figures, breach) if figures is not None else None,
         "checklist": process_parts.checklist(drawn),
         "evidence": process_parts.evidence(drawn),
+        "results": process_parts.results(drawn) if row.kind is not ProcessKind.AUTOMATIC else [],
         "jobs": process_parts.jobs(drawn, may_retry=may_retry, may_abort=may_abort),
         "error": _error_above(drawn),
         "assignees_href": f"/processes/{row.id}/assignees",

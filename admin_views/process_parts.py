@@ -27,6 +27,7 @@ JOB_TONES = {
     "queued": "planned", "running": "in_progress", "retrying": "warn", "succeeded": "done", "failed": "failed",
     "aborted": "cancelled", "lost": "failed",
 }  # fmt: skip
+HASH_LENGTH = 64
 LIVE_JOBS = frozenset({"queued", "running", "retrying"})
 STOPPED_JOBS = frozenset({"failed", "aborted"})
 
@@ -232,6 +233,40 @@ def size_text(size: int) -> str:
     if size < 1_000_000:
         return f"{size / 1_000:.0f} KB"
     return f"{size / 1_000_000:.1f} MB"
+
+
+def results(drawn: Drawn) -> list[dict[str, Any]]:
+    """What the automatic work that this builds on has reported: what a person decides on, where it is no figure."""
+    return [
+        {
+            "label": found.label,
+            "href": f"/processes/{found.process_run_id}",
+            "facts": [_fact(drawn.formats, name, value) for name, value in sorted(found.result.items())],
+        }
+        for found in drawn.record.results
+    ]
+
+
+def _fact(formats: Formats, name: str, value: Any) -> dict[str, Any]:
+    label = name.replace("_", " ").capitalize()
+    match value:
+        case list():
+            return {"label": label, "value": "" if value else "none", "items": [_words(item) for item in value]}
+        case bool():
+            return {"label": label, "value": "yes" if value else "no", "items": []}
+        case int():
+            return {"label": label, "value": formats.number(value), "items": []}
+        case str() if len(value) == HASH_LENGTH and " " not in value:
+            return {"label": label, "value": short_hash(value), "items": []}
+    return {"label": label, "value": _words(value), "items": []}
+
+
+def _words(value: Any) -> str:
+    """A reported value as a person reads it; of a finding its own text, where it has one."""
+    if isinstance(value, Mapping):
+        text = value.get("text") or value.get("message")
+        return str(text) if text else ", ".join(f"{name}: {item}" for name, item in value.items())
+    return str(value)
 
 
 def jobs(drawn: Drawn, *, may_retry: bool, may_abort: bool) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from admin_views.cells import markdown
 from admin_views.formats import Formats, duration
 from app.core.errors import StepsError
 from app.domain.workflow.actions import ActionState
+from app.domain.workflow.content import Requirement
 from app.domain.workflow.decisions import Refusal
 from app.domain.workflow.process_page import ProcessDetail
 from app.domain.workflow.process_record import ProcessRecord
@@ -230,7 +231,7 @@ def actions(drawn: Drawn) -> dict[str, Any]:
     others = [a for a in states if not a.allowed and a.guard in NOT_THEIRS]
     return {
         "buttons": [_action(drawn, a, primary) for a in shown],
-        "refusals": _refusals([a for a in shown if not a.allowed]),
+        "refusals": _refusals(drawn, [a for a in shown if not a.allowed]),
         "others": [{"label": a.label, "reason": a.refusal} for a in others],
         "version": drawn.detail.row.row_version,
     }
@@ -274,8 +275,9 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
     }
 
 
-def _refusals(refused: Sequence[ActionState]) -> list[dict[str, Any]]:
-    """One line for each reason, however many actions it stops."""
+def _refusals(drawn: Drawn, refused: Sequence[ActionState]) -> list[dict[str, Any]]:
+    """One line for each reason, however many actions it stops; what is missing as a list of its own."""
+    unmet = [item for item in drawn.detail.requirements if not item.met]
     lines: dict[tuple[str | None, tuple[str, ...]], list[ActionState]] = {}
     for action in refused:
         lines.setdefault((action.refusal, tuple(p.name for p in action.who_can)), []).append(action)
@@ -284,11 +286,18 @@ def _refusals(refused: Sequence[ActionState]) -> list[dict[str, Any]]:
             "what": " or ".join(action.label[:1].lower() + action.label[1:] for action in stopped),
             "names": [action.name.value for action in stopped],
             "reason": reason or "",
+            "missing": _missing(unmet) if stopped[0].guard in {item.guard for item in unmet} else [],
             "who": _who(people),
             "shield": stopped[0].guard in (Guard.MAKER_IS_NOT_CHECKER, Guard.ONE_LEVEL_EACH),
         }
         for (reason, people), stopped in lines.items()
     ]
+
+
+def _missing(unmet: Sequence[Requirement]) -> list[dict[str, str]]:
+    """What has to be there first, with the part of the page where it is done."""
+    parts = {Guard.CHECKLIST.value: "#checklist", Guard.EVIDENCE.value: "#evidence", Guard.COMMENT.value: "#decide"}
+    return [{"text": item.satisfy, "href": parts.get(item.guard, "#figures")} for item in unmet]
 
 
 def _who(people: Sequence[str]) -> dict[str, str] | None:

@@ -21,6 +21,9 @@ function isTouched(part) {
 const own = document.querySelector("[data-self]")?.dataset.self ?? location.pathname + location.search;
 if (new URL(own, location.href).pathname !== location.pathname) history.replaceState(null, "", own);
 
+// A dialog whose change was refused is open again, with what was typed.
+document.querySelector("dialog[data-open]")?.showModal();
+
 let loading = false;
 let again = false;
 

@@ -10,9 +10,6 @@ const follow = (selector) => () => {
 onKey("j", follow("[data-next]"));
 onKey("k", follow("[data-previous]"));
 
-// A dialog whose change was refused is open again, with what was typed.
-document.querySelector("dialog[data-open]")?.showModal();
-
 document.addEventListener("input", (event) => {
   const box = event.target;
   if (!(box instanceof HTMLTextAreaElement) || !box.dataset.least) return;

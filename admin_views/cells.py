@@ -34,8 +34,8 @@ TONES = frozenset({
 _SAID_OTHERWISE = {
     "queued": "planned", "scheduled": "planned", "pending": "waiting", "running": "in_progress", "completed": "done",
     "succeeded": "done", "approved": "done", "published": "done", "met": "done", "sent": "done", "missed": "breach",
-    "breached": "breach", "error": "failed", "aborted": "cancelled", "dead": "failed", "retired": "void", "paused": "on_hold",
-    "retrying": "warn", "accepted": "done", "explained": "done",
+    "breached": "breach", "error": "failed", "aborted": "cancelled", "dead": "failed", "retired": "void",
+    "paused": "on_hold", "retrying": "warn", "accepted": "done", "explained": "done",
 }  # fmt: skip
 
 _TEXTUAL = (FieldType.LONG_TEXT, FieldType.MARKDOWN, FieldType.CODE)
@@ -94,7 +94,7 @@ def cell_of(definition: FieldDef, value: Any, drawing: Drawing, *, title: str | 
     """One value as steps/_cells.html draws it. `title`: that of the record referred to, where it is known."""
     if definition.name in drawing.masked and value is not None and definition.type is not FieldType.SECRET:
         return {"kind": "masked", "text": ""}
-    if value is None or value == "" or value == []:
+    if value is None or value in ("", []):
         return {"kind": column_kind(definition), "text": ""}
     if definition.is_reference:
         return _reference(definition, value, title, drawing)
@@ -228,7 +228,7 @@ def _any_record(value: tuple[str, UUID], drawing: Drawing) -> Cell:
 
 @lru_cache(maxsize=1)
 def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table")
+    return MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
 
 
 def markdown(text: str) -> Markup:

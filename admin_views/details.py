@@ -150,12 +150,12 @@ def _edit(visit: "Visit", view: "StepsModelView", address: str) -> dict[str, Any
 
 def _sections(uow: UnitOfWork, model: FormModel, found: Page, drawing: Drawing) -> list[dict[str, Any]]:
     readable = {field.name for field in readable_fields(uow.resources.policy, uow.actor, model.entity)}
-    shown = (_section(uow, model, section, found, drawing, readable) for section in model.sections)
+    shown = (_section(uow, model, section, found, drawing=drawing, readable=readable) for section in model.sections)
     return [section for section in shown if section is not None]
 
 
 def _section(
-    uow: UnitOfWork, model: FormModel, section: SectionModel, found: Page, drawing: Drawing, readable: set[str]
+    uow: UnitOfWork, model: FormModel, section: SectionModel, found: Page, *, drawing: Drawing, readable: set[str]
 ) -> dict[str, Any] | None:
     record, titles = found.records[0], found.titles[0] if found.titles else {}
     fields = [

@@ -126,7 +126,9 @@ def _values(columns: Sequence[FieldDef], record: dict[str, Any], titles: dict[st
             values += [value[0], value[1]] if value else [None, None]
         elif column.is_reference:
             values.append(titles.get(column.name) or (str(value) if value is not None else None))
-        elif value is None or (type_of(column) in _EXACT and isinstance(value, Decimal | int)) or isinstance(value, str):
+        elif (
+            value is None or (type_of(column) in _EXACT and isinstance(value, Decimal | int)) or isinstance(value, str)
+        ):
             values.append(value)
         else:
             values.append(kind_of(column).to_text(value))
@@ -199,7 +201,7 @@ async def _xlsx(pages: AsyncIterator[Page], columns: Sequence[FieldDef], name: s
         sheet.autofilter(0, 0, max(number - 1, 0), max(len(_heads(columns)) - 1, 0))
         await asyncio.to_thread(workbook.close)
     except BaseException:
-        path.unlink(missing_ok=True)
+        await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
         raise
     media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     cleanup = BackgroundTask(path.unlink, missing_ok=True)
@@ -221,4 +223,8 @@ def _headers(name: str) -> dict[str, str]:
     return {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
 
 
-_RESPONSES: dict[Format, Callable[..., Awaitable[Response]]] = {Format.CSV: _csv, Format.XLSX: _xlsx, Format.JSON: _json}
+_RESPONSES: dict[Format, Callable[..., Awaitable[Response]]] = {
+    Format.CSV: _csv,
+    Format.XLSX: _xlsx,
+    Format.JSON: _json,
+}

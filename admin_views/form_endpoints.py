@@ -86,7 +86,7 @@ async def take_edit(visit: "Visit", view: "StepsModelView", id_: UUID) -> "Respo
         record = found.records[0]
         if record["row_version"] != expected:
             await require_in_scope(uow, "update", view.entity.name, id_)
-            filling = await merged(visit, uow, model, found, posted, expected)
+            filling = await merged(visit, uow, model, found, posted, expected=expected)
             return await _edit_form(visit, view, uow, found, filling, status=StaleVersion.status)
     try:
         given = given_values(model, posted, visit.formats, record=record)
@@ -163,7 +163,7 @@ def _after_save(visit: "Visit", view: "StepsModelView", id_: UUID, then: Any, te
 
 
 async def merged(
-    visit: "Visit", uow: UnitOfWork, model: FormModel, found: Page, posted: Posted, expected: int
+    visit: "Visit", uow: UnitOfWork, model: FormModel, found: Page, posted: Posted, *, expected: int
 ) -> Filling:
     """What was typed over the record as it is now.
 

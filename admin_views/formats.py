@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from models.fieldtypes.number import plain
 
-MINUS = "−"
+MINUS = "\u2212"
 NARROW_SPACE = "\u202f"
 FALLBACK_ZONE = "UTC"
 
@@ -19,7 +19,7 @@ _SEPARATORS = {
     "fr": (NARROW_SPACE, ","), "pl": (NARROW_SPACE, ","), "sv": (NARROW_SPACE, ","), "fi": (NARROW_SPACE, ","),
     "cs": (NARROW_SPACE, ","), "nb": (NARROW_SPACE, ","), "no": (NARROW_SPACE, ","),
 }  # fmt: skip
-_BY_REGION = {"de-CH": ("’", "."), "de-LI": ("’", "."), "es-MX": (",", ".")}
+_BY_REGION = {"de-CH": ("\u2019", "."), "de-LI": ("\u2019", "."), "es-MX": (",", ".")}
 _BLANKS = re.compile(r"[\s\u00a0\u202f]")
 
 

@@ -52,6 +52,8 @@ CURRENCIES = (
     "SGD",
 )
 LINE_INDEX = "__i__"
+MOST_ROWS = 14
+NOTHING = "\u2013"
 
 
 @dataclass(slots=True)
@@ -144,8 +146,10 @@ class FormPage:
         fixed = not editable(self.entity, self.writable, definition, exists=self.exists)
         drawn["read_only"] = fixed or (self.exists and self._holds(definition.read_only_if))
         if fixed:
-            drawn |= {"widget": "static", "value": self._static(definition), "options": None}
-        drawn["required"] = definition.required or self._holds(definition.required_if)
+            drawn |= {"widget": "static", "value": self._static(definition), "options": None, "help": None}
+        # A box is always answered: off is an answer, too.
+        asked = definition.required or self._holds(definition.required_if)
+        drawn["required"] = asked and definition.type is not FieldType.BOOLEAN
         numbering = self.entity.reference_number
         if numbering is not None and definition.name == numbering.field and not self.exists:
             drawn["required"] = False
@@ -158,7 +162,7 @@ class FormPage:
     def _static(self, definition: FieldDef) -> str:
         value = self.record.get(definition.name)
         title = self.filling.titles.get(definition.name)
-        return str(cell_of(definition, value, self.drawing, title=title).get("text") or "–")
+        return str(cell_of(definition, value, self.drawing, title=title).get("text") or NOTHING)
 
     def _control(self, control: Control, raw: Raw, name: str, id_: str, owner: EntityDef) -> dict[str, Any]:
         """What every control has, of the record and of its lines alike."""
@@ -184,6 +188,7 @@ class FormPage:
             else None,
             "min": definition.min,
             "max": definition.max,
+            "rows": min(max(str(raw).count("\n") + 2, 3), MOST_ROWS) if isinstance(raw, str) else None,
             "unit": "%" if control.widget == "percent" else None,
             "width": control.width,
             "path": definition.name,

@@ -1,9 +1,12 @@
 """The filter of a list on the screen: chips of what is set, and the fields that can be added."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from typing import Any
 from uuid import UUID
 
+from admin_views.formats import Formats
 from app.core.filters import And, FilterNode, Not, Operator, Or, Term, describe, parse, to_json
 from app.core.filters.fields import MAX_SEGMENTS
 from models.fieldtypes import operators_of
@@ -34,6 +37,7 @@ _TIME_LABELS = {
     Operator.GT: "is after",
     Operator.GTE: "is at or after",
 }
+_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 _TIMES = (FieldType.DATE, FieldType.DATETIME, FieldType.TIME)
 # What describe() begins its words with, the longest first.
 _VERBS = sorted(
@@ -42,8 +46,9 @@ _VERBS = sorted(
     reverse=True,
 )
 _ICONS: dict[FieldType, str] = {
-    FieldType.INTEGER: "123", FieldType.DECIMAL: "123", FieldType.MONEY: "currency-euro", FieldType.PERCENT: "percentage",
-    FieldType.DATE: "calendar", FieldType.DATETIME: "clock", FieldType.BOOLEAN: "toggle-left", FieldType.CHOICE: "flag",
+    FieldType.INTEGER: "123", FieldType.DECIMAL: "123", FieldType.MONEY: "currency-euro",
+    FieldType.PERCENT: "percentage", FieldType.DATE: "calendar", FieldType.DATETIME: "clock",
+    FieldType.BOOLEAN: "toggle-left", FieldType.CHOICE: "flag",
     FieldType.REFERENCE: "link", FieldType.USER: "user", FieldType.HIERARCHY_NODE: "sitemap",
 }  # fmt: skip
 
@@ -53,15 +58,25 @@ def conditions(node: FilterNode) -> tuple[FilterNode, ...]:
     return node.parts if isinstance(node, And) else (node,)
 
 
-def chips(filter_: Any, entity: EntityDef, registry: Registry, *, titles: Titles) -> list[dict[str, Any]]:
+def chips(
+    filter_: Any, entity: EntityDef, registry: Registry, *, titles: Titles, formats: Formats
+) -> list[dict[str, Any]]:
     """One chip per condition with `rest`: the filter without it. Raises FilterError."""
     parts = conditions(parse(filter_, entity, registry))
     found = []
     for number, part in enumerate(parts):
         rest = [to_json(other) for index, other in enumerate(parts) if index != number]
         label, operator, value = _words(part, titles)
+        value = _DATE.sub(lambda day: _shown(day[0], formats), value) if value else None
         found.append({"label": label, "operator": operator, "value": value, "rest": {"and": rest} if rest else None})
     return found
+
+
+def _shown(day: str, formats: Formats) -> str:
+    try:
+        return formats.date(date.fromisoformat(day))
+    except ValueError:
+        return day
 
 
 def _words(part: FilterNode, titles: Titles) -> tuple[str, str, str | None]:
@@ -103,13 +118,13 @@ def filter_fields(
         if target is None or field.is_live_lookup:
             continue
         for inner in readable(target):
-            if inner.in_filter or inner.name == target.title_field or inner.name == "code":
+            if inner.in_filter or inner.name in (target.title_field, "code"):
                 offer = _offer(
                     target,
                     inner,
                     path=f"{field.name}.{inner.name}",
                     group="Through references",
-                    label=f"{field.label} › {inner.label}",
+                    label=f"{field.label} \u203a {inner.label}",
                 )
                 if offer is not None and offer["path"].count(".") < MAX_SEGMENTS:
                     offered.append(offer)

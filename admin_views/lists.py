@@ -16,6 +16,7 @@ from admin_views.list_state import (
     sort_marks,
     sorted_by,
 )
+from admin_views.navigation import group_of
 from admin_views.saved_views import SavedViews, load_views, view_tabs
 from admin_views.titles import titles_of
 from admin_views.wording import small
@@ -58,7 +59,7 @@ async def list_page(visit: "Visit", view: "StepsModelView", uow: UnitOfWork) -> 
         "entity": entity.name,
         "title": entity.label_plural,
         "summary": _summary(visit, found),
-        "crumbs": [],
+        "crumbs": [{"label": group, "href": None}] if (group := group_of(entity.name)) else [],
         "new": _new(view, visit),
         "import_href": None,
         "exports": exports,
@@ -70,17 +71,22 @@ async def list_page(visit: "Visit", view: "StepsModelView", uow: UnitOfWork) -> 
         "keep": [{"name": name, "value": value} for name, value in _kept(state)],
         "chips": [
             {**chip, "remove_href": state.address(base, filter=chip.pop("rest"), view="")}
-            for chip in (chips(state.filter, entity, uow.registry, titles=filter_titles) if state.filter else ())
+            for chip in (
+                chips(state.filter, entity, uow.registry, titles=filter_titles, formats=visit.formats)
+                if state.filter
+                else ()
+            )
         ],
         "clear_href": state.address(base, q="", filter=None, view=""),
         "filter": state.filter or {},
         "filter_fields": filter_fields(entity, uow.registry, readable=lambda other: filterable(visit, uow, other)),
         "base_href": base,
-        "columns": _columns(visit, uow, entity, columns, state, base),
+        "columns": _columns(visit, uow, entity, columns, state=state, base=base),
         "all_columns": _all_columns(uow, entity, columns),
         "columns_action": f"{base}/columns",
         "rows": [
-            _row(entity, base, columns, record, titles[number], drawing) for number, record in enumerate(found.records)
+            _row(entity, base, columns, record, titles=titles[number], drawing=drawing)
+            for number, record in enumerate(found.records)
         ],
         "selection_total": found.count or 0,
         "bulk": [],
@@ -243,7 +249,7 @@ def _view_actions(
 
 
 def _columns(
-    visit: "Visit", uow: UnitOfWork, entity: EntityDef, columns: tuple[FieldDef, ...], state: ListState, base: str
+    visit: "Visit", uow: UnitOfWork, entity: EntityDef, columns: tuple[FieldDef, ...], *, state: ListState, base: str
 ) -> list[dict[str, Any]]:
     marks = sort_marks(state.sort or entity.default_sort)
     zone = visit.formats.zone_name(uow.now)
@@ -294,6 +300,7 @@ def _row(
     base: str,
     columns: tuple[FieldDef, ...],
     record: dict[str, Any],
+    *,
     titles: dict[str, str | None],
     drawing: Drawing,
 ) -> dict[str, Any]:
@@ -317,7 +324,7 @@ def _pager(visit: "Visit", state: ListState, base: str, found: Page, after: int)
     before = previous_page(state)
     following = next_page(state, found.next_cursor, len(found.records)) if found.next_cursor else None
     return {
-        "summary": f"{number(first)}–{number(after)} of {bound}" if found.records else "No records",
+        "summary": f"{number(first)}\u2013{number(after)} of {bound}" if found.records else "No records",
         "first_href": state.address(base, cursor=None, trail=(), offset=0) if state.cursor else None,
         "previous_href": before.address(base) if before else None,
         "next_href": following.address(base) if following else None,

@@ -1,27 +1,34 @@
-"""The bell: a person's latest messages."""
+"""The bell: a person's own messages."""
 
 from starlette.responses import Response
 
 from admin_views.visit import Visit
-from app.domain.entities.queries import ListQuery, list_records
+from app.domain.notify import inbox
 
-LATEST = 12
+SHOWN = 12
 
 
 async def panel(visit: Visit) -> Response:
-    """The list under the bell, as a fragment; one's own messages only."""
+    """The list under the bell, as a fragment."""
     async with visit.uow() as uow:
-        mine = {"user": str(visit.actor.id)}
-        found = await list_records(uow, "notification", ListQuery(filter=mine, sort="-at", limit=LATEST))
+        unread = await inbox.unread_count(uow)
         entries = [
             {
-                "title": record["title"],
-                "body": (record["body"] or "")[:200],
-                "href": record["link"] if str(record["link"] or "").startswith("/") else None,
-                "kind": record["kind"],
-                "at_text": visit.formats.moment(record["at"], uow.now),
-                "unread": record["read_at"] is None,
+                "id": str(item.id),
+                "title": item.title,
+                "body": item.body[:200],
+                "href": item.link if item.link.startswith("/") and not item.link.startswith("//") else None,
+                "kind": item.kind.value,
+                "at_text": visit.formats.moment(item.at, uow.now),
+                "unread": item.read_at is None,
             }
-            for record in found.records
+            for item in await inbox.latest(uow, limit=SHOWN)
         ]
-    return visit.fragment("steps/notices.html", entries=entries, csrf_token=visit.visitor.session.csrf_token)
+    return visit.fragment("steps/notices.html", entries=entries, unread=unread)
+
+
+async def mark_all_read(visit: Visit) -> Response:
+    """Every message is read now; the answer is the list as it then stands."""
+    async with visit.uow() as uow:
+        await inbox.mark_all_read(uow)
+    return await panel(visit)

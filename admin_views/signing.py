@@ -4,7 +4,7 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import distinct, func, literal, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -137,7 +137,9 @@ async def demo_people(runtime: Runtime) -> list[dict[str, str]]:
             select(
                 users.c.email,
                 users.c.name,
-                func.string_agg(roles.c.label, aggregate_order_by(literal(", "), roles.c.label)).label("what"),
+                func.string_agg(distinct(roles.c.label), aggregate_order_by(literal(", "), roles.c.label)).label(
+                    "what"
+                ),
             )
             .join(grants, grants.c.user_id == users.c.id)
             .join(roles, roles.c.id == grants.c.role_id)

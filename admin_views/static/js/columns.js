@@ -1,4 +1,4 @@
-// The column chooser writes ?columns=a,b in the order shown; the first page of the list is then asked for again.
+// The column chooser sends the boxes in the order shown. What the address of the list says besides goes with it.
 const chooser = document.querySelector("[data-columns]");
 
 chooser?.addEventListener("click", (event) => {
@@ -12,12 +12,8 @@ chooser?.addEventListener("click", (event) => {
   button.focus();
 });
 chooser?.querySelector("form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const columns = [...chooser.querySelectorAll('input[name="column"]')]
-    .filter((box) => box.checked)
-    .map((box) => box.value);
-  const url = new URL(location.href);
-  url.searchParams.set("columns", columns.join(","));
-  url.searchParams.delete("cursor");
-  location.href = url.href;
+  const url = new URL(event.target.action);
+  url.search = location.search;
+  for (const name of ["columns", "cursor", "trail", "offset"]) url.searchParams.delete(name);
+  event.target.action = url.href;
 });

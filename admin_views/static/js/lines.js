@@ -1,4 +1,4 @@
-// Child lines: add, remove, Alt+N. A new row is a copy of the <template> with __i__ replaced by the next index.
+// Child lines: add, remove, move up and down, Alt+N. The order of the rows is the order in which they are sent. A new row is a copy of the <template> with __i__ replaced by the next index.
 import { enhanceAll } from "./lookup.js";
 
 function renumber(box) {
@@ -67,9 +67,23 @@ function removeLine(box, row) {
   box.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
+function moveLine(box, button) {
+  const row = button.closest("tr");
+  const up = button.dataset.lineMove === "up";
+  const neighbour = up ? row.previousElementSibling : row.nextElementSibling;
+  if (!neighbour) return;
+  if (up) neighbour.before(row);
+  else neighbour.after(row);
+  renumber(box);
+  button.focus();
+  box.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
 for (const box of document.querySelectorAll("[data-lines]")) {
   box.addEventListener("click", (event) => {
-    if (event.target.closest("[data-line-add]")) addLine(box);
+    const move = event.target.closest("[data-line-move]");
+    if (move) moveLine(box, move);
+    else if (event.target.closest("[data-line-add]")) addLine(box);
     else if (event.target.closest("[data-line-remove]")) removeLine(box, event.target.closest("tr"));
   });
   renumber(box);

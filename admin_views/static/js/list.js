@@ -84,6 +84,14 @@ function move(step) {
 }
 const current = () => list.querySelector("tr.at");
 
+// A click anywhere on a row opens it, unless it is on a control or ends a selection of text.
+list?.addEventListener("click", (event) => {
+  const row = event.target.closest("tr[data-href]");
+  if (!row || event.target.closest("a, button, input, label, summary") || !getSelection().isCollapsed) return;
+  if (event.ctrlKey || event.metaKey) window.open(row.dataset.href, "_blank", "noopener");
+  else location.href = row.dataset.href;
+});
+
 if (list) {
   onKey("j", () => move(1));
   onKey("k", () => move(-1));

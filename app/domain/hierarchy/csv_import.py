@@ -134,7 +134,7 @@ def _row(number: int, header: Sequence[str], cells: Sequence[str]) -> CsvRow:
 
 
 def _without_guard(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in tuple("=+-@") else cell
+    return cell[1:] if cell.startswith(("'=", "'+", "'-", "'@")) else cell
 
 
 async def plan_import(
@@ -192,9 +192,10 @@ async def apply_import(uow: UnitOfWork, plan: ImportPlan, *, reason: str | None 
         return plan_counts(plan)
     await insert_nodes(uow, tree.id, [NewNode(new.id, new.code, new.timeline) for new in plan.additions])
     await write_timelines(uow, {change.node_id: (change.before, change.after) for change in plan.changes})
-    created = [new.id for new in plan.additions]
-    touched = created + [change.node_id for change in plan.changes]
-    await refresh(uow, tree.id, touched, created=created)
+    changed = [change.node_id for change in plan.changes]
+    if changed:
+        await refresh(uow, tree.id, changed)
+    touched = [new.id for new in plan.additions] + changed
     lost = (await uow.execute(OUT_OF_REACH, {"at": plan.as_of, "hierarchy_id": tree.id})).all() if plan.risky else []
     if lost:
         named = ", ".join(f"{row.code} on {row.day}" for row in lost)

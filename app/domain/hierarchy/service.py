@@ -105,7 +105,6 @@ async def add_node(
         parent_id=parent_id, label=label.strip(), attributes=attributes or {}, valid_from=at, reason=said(reason)
     )
     await insert_nodes(uow, tree.id, [NewNode(id_, code, timeline)])
-    await refresh(uow, tree.id, [id_], created=[id_])
     if not await record_in_scope(uow, "create", NODE, id_):
         raise Forbidden("You may not add a node there; choose a parent in the part of the tree that you look after.")
     after: dict[str, Any] = {"hierarchy": tree.code, "code": code, "label": label.strip(), "parent": above or None}

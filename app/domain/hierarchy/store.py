@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Row, Uuid, bindparam, cast, delete, func, insert, select, text, update
+from sqlalchemy import ARRAY, ColumnElement, Row, Uuid, bindparam, cast, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.core.errors import FieldProblem, NotFound, StaleVersion, ValidationFailed
 from app.core.uow import UnitOfWork
-from app.domain.hierarchy.timeline import Change, Rows, Timeline, Version, difference
+from app.domain.hierarchy.timeline import Change, Rows, Timeline, Version, difference, end_after, version_today
 from models.base import uuid7
 
 # A path of this many ids still fits into a page of the index on paths.
@@ -23,8 +24,28 @@ LOCK_TREE_OF = text(
 )
 LOCK_TREE = text("SELECT id, code, label FROM hierarchy WHERE code = :code FOR NO KEY UPDATE")
 
-# The row of a node is its version of today; before it begins its first one. `ids` null: every node of the platform
-# whose row is not what it should be.
+INSERT_NODES = text(
+    """
+INSERT INTO hierarchy_node (id, hierarchy_id, code, label, parent_id, attributes, valid_from, valid_to, path,
+                            row_version, created_at, created_by, updated_at, updated_by)
+SELECT r.id, :hierarchy_id, r.code, r.label, r.parent_id, r.attributes, r.valid_from, r.valid_to, r.path,
+       1, :now, :actor_id, :now, :actor_id
+FROM jsonb_to_recordset(:rows) AS r (id uuid, code text, label text, parent_id uuid, attributes jsonb, valid_from date,
+                                     valid_to date, path ltree)
+"""
+).bindparams(bindparam("rows", type_=JSONB))
+INSERT_VERSIONS = text(
+    """
+INSERT INTO hierarchy_node_version (id, node_id, parent_id, label, attributes, valid_from, valid_to, change, reason,
+                                    merged_into_id, row_version, created_at, created_by, updated_at, updated_by)
+SELECT r.id, r.node_id, r.parent_id, r.label, r.attributes, r.valid_from, r.valid_to, r.change, r.reason,
+       r.merged_into_id, 1, :now, :actor_id, :now, :actor_id
+FROM jsonb_to_recordset(:rows) AS r (id uuid, node_id uuid, parent_id uuid, label text, attributes jsonb,
+                                     valid_from date, valid_to date, change text, reason text, merged_into_id uuid)
+"""
+).bindparams(bindparam("rows", type_=JSONB))
+
+# The row of a node is its version of today (`timeline.version_today`), before it begins its first one.
 _VERSION_OF_TODAY = """
 SELECT DISTINCT ON (v.node_id) v.node_id, v.parent_id, v.label, v.attributes, v.merged_into_id,
     (SELECT min(f.valid_from) FROM hierarchy_node_version f WHERE f.node_id = v.node_id) AS valid_from,
@@ -41,7 +62,7 @@ WITH wanted AS ({wanted})
 UPDATE hierarchy_node n SET
     parent_id = w.parent_id, label = w.label, attributes = w.attributes, merged_into_id = w.merged_into_id,
     valid_from = w.valid_from, valid_to = w.valid_to,
-    row_version = n.row_version + {step}, updated_at = :now, updated_by = :actor_id
+    row_version = n.row_version + 1, updated_at = :now, updated_by = :actor_id
 FROM wanted w
 WHERE n.id = w.node_id {limit}
 RETURNING n.id, n.hierarchy_id, n.code, n.row_version, old.label AS old_label, new.label AS new_label,
@@ -52,14 +73,12 @@ RETURNING n.id, n.hierarchy_id, n.code, n.row_version, old.label AS old_label, n
 REFRESH_NAMED = text(
     _REFRESH.format(
         wanted=_VERSION_OF_TODAY.format(which="v.node_id = ANY(:ids)"),
-        step="CASE WHEN n.id = ANY(:created) THEN 0 ELSE 1 END",
         limit="",
     )
-).bindparams(_IDS, bindparam("created", type_=ARRAY(Uuid)))
+).bindparams(_IDS)
 REFRESH_DUE = text(
     _REFRESH.format(
         wanted=_VERSION_OF_TODAY.format(which="true"),
-        step="1",
         limit="AND (n.parent_id, n.label, n.attributes, n.merged_into_id, n.valid_from, n.valid_to) IS DISTINCT FROM"
         " (w.parent_id, w.label, w.attributes, w.merged_into_id, w.valid_from, w.valid_to)",
     )
@@ -170,26 +189,42 @@ def _version(row: Row[Any]) -> Version:
 
 
 async def insert_nodes(uow: UnitOfWork, hierarchy_id: UUID, new: Sequence[NewNode]) -> None:
-    """Write new nodes with their versions, parents before children. `refresh` gives them values of today and paths."""
+    """Write new nodes with their versions, parents before children, as they are today. Three statements at most."""
     if not new:
         return
-    stamp = _stamp(uow)
-    rows = [
-        {
-            **stamp,
-            "id": node.id,
-            "hierarchy_id": hierarchy_id,
-            "code": node.code,
-            "label": node.timeline[0].label,
-            "parent_id": node.timeline[0].parent_id,
-            "attributes": dict(node.timeline[0].attributes),
-            "valid_from": node.timeline[0].valid_from,
-            "path": node.id.hex,
-        }
-        for node in new
-    ]
-    await uow.execute(insert(uow.table("hierarchy_node")), rows)
+    paths = await _paths(uow, {id_ for node in new if (id_ := node.timeline[0].parent_id) is not None})
+    today = uow.now.date()
+    rows = []
+    for node in new:
+        now = version_today(node.timeline, today)
+        above = paths.get(now.parent_id) if now.parent_id is not None else None
+        paths[node.id] = f"{above}.{node.id.hex}" if above else node.id.hex
+        end = now.valid_from if not now.in_force else end_after(node.timeline, now.valid_from)
+        rows.append(
+            {
+                "id": str(node.id),
+                "code": node.code,
+                "label": now.label,
+                "parent_id": _text(now.parent_id),
+                "attributes": dict(now.attributes),
+                "valid_from": node.timeline[0].valid_from.isoformat(),
+                "valid_to": end.isoformat() if end else None,
+                "path": paths[node.id],
+            }
+        )
+    values = {"rows": rows, "hierarchy_id": hierarchy_id, "now": uow.now, "actor_id": uow.actor.id}
+    await uow.execute(INSERT_NODES, values)
     await _insert_versions(uow, [(node.id, version) for node in new for version in node.timeline])
+    uow.touch("entity:hierarchy_node")
+
+
+async def _paths(uow: UnitOfWork, ids: Collection[UUID]) -> dict[UUID, str]:
+    if not ids:
+        return {}
+    nodes = uow.table("hierarchy_node")
+    return {
+        row.id: row.path for row in await uow.execute(select(nodes.c.id, nodes.c.path).where(among(nodes.c.id, ids)))
+    }
 
 
 async def write_timelines(uow: UnitOfWork, changes: Mapping[UUID, tuple[Timeline, Timeline]]) -> None:
@@ -223,9 +258,26 @@ async def write_timelines(uow: UnitOfWork, changes: Mapping[UUID, tuple[Timeline
 async def _insert_versions(uow: UnitOfWork, new: Sequence[tuple[UUID, Version]]) -> None:
     if not new:
         return
-    stamp = _stamp(uow)
-    rows = [{**stamp, "id": uuid7(), "node_id": node_id, **_columns(version)} for node_id, version in new]
-    await uow.execute(insert(uow.table("hierarchy_node_version")), rows)
+    rows = [
+        {
+            "id": str(uuid7()),
+            "node_id": str(node_id),
+            "parent_id": _text(version.parent_id),
+            "label": version.label,
+            "attributes": dict(version.attributes),
+            "valid_from": version.valid_from.isoformat(),
+            "valid_to": version.valid_to.isoformat() if version.valid_to else None,
+            "change": version.change.value,
+            "reason": version.reason,
+            "merged_into_id": _text(version.merged_into_id),
+        }
+        for node_id, version in new
+    ]
+    await uow.execute(INSERT_VERSIONS, {"rows": rows, "now": uow.now, "actor_id": uow.actor.id})
+
+
+def _text(id_: UUID | None) -> str | None:
+    return None if id_ is None else str(id_)
 
 
 def _columns(version: Version) -> dict[str, Any]:
@@ -241,26 +293,14 @@ def _columns(version: Version) -> dict[str, Any]:
     }
 
 
-def _stamp(uow: UnitOfWork) -> dict[str, Any]:
-    return {
-        "row_version": 1,
-        "created_at": uow.now,
-        "created_by": uow.actor.id,
-        "updated_at": uow.now,
-        "updated_by": uow.actor.id,
-    }
-
-
-async def refresh(
-    uow: UnitOfWork, hierarchy_id: UUID, ids: Sequence[UUID], *, created: Collection[UUID] = ()
-) -> dict[UUID, Row[Any]]:
+async def refresh(uow: UnitOfWork, hierarchy_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
     """Bring the rows of these nodes, and the paths of everything below them, in line with their versions of today.
 
     Returns by id what each row was and is.
     """
-    values = {"ids": list(ids), "created": list(created), "today": uow.now.date()}
-    rows = (await uow.execute(REFRESH_NAMED, {**values, "now": uow.now, "actor_id": uow.actor.id})).all()
-    if created or any(row.old_parent_id != row.new_parent_id for row in rows):
+    values = {"ids": list(ids), "today": uow.now.date(), "now": uow.now, "actor_id": uow.actor.id}
+    rows = (await uow.execute(REFRESH_NAMED, values)).all()
+    if any(row.old_parent_id != row.new_parent_id for row in rows):
         await rewrite_paths(uow, hierarchy_id)
     uow.touch("entity:hierarchy_node", *(f"hierarchy_node:{row.id}" for row in rows[:50]))
     return {row.id: row for row in rows}

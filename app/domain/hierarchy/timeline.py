@@ -104,6 +104,11 @@ def version_at(timeline: Timeline, day: date) -> Version | None:
     return next((version for version in timeline if version.covers(day)), None)
 
 
+def version_today(timeline: Timeline, today: date) -> Version:
+    """What the row of the node holds: the version of today; the first one where the node is still to begin."""
+    return version_at(timeline, today) or timeline[0]
+
+
 def end_after(timeline: Timeline, day: date) -> date | None:
     """From which date on the node that is in force on `day` is not any more; None when no end is known."""
     return next((v.valid_from for v in timeline if v.valid_from > day and not v.in_force), None)

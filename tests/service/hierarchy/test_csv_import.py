@@ -8,6 +8,7 @@ import pytest
 from app.bootstrap import Runtime
 from app.core.errors import Conflict, Forbidden, InvalidRequest, StaleVersion, ValidationFailed
 from app.domain.hierarchy.csv_import import ImportCounts, apply_import, plan_import, read_csv
+from app.domain.hierarchy.due import apply_due_changes
 from app.domain.hierarchy.service import create_hierarchy, move_node, rename_node
 from tests.factories import SYSTEM, World
 from tests.service.hierarchy.trees import Desks
@@ -28,6 +29,7 @@ async def test_a_file_imported_twice_changes_nothing_the_second_time(runtime: Ru
         again = await plan_import(uow, hierarchy_code="DESK", rows=rows, as_of=TODAY)
         assert again.problems == ()
         assert again.is_empty, again.changes
+        assert await apply_due_changes(uow) == 0, "the rows are what their versions say"
 
 
 CHANGED = """code;parent_code;label;valid_from;valid_to;kind;currency

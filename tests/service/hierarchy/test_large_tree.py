@@ -10,6 +10,7 @@ from sqlalchemy import event, func, select
 
 from app.bootstrap import Runtime
 from app.domain.hierarchy.csv_import import apply_import, plan_import, read_csv
+from app.domain.hierarchy.due import apply_due_changes
 from app.domain.hierarchy.queries import compare, tree
 from app.domain.hierarchy.service import create_hierarchy, move_node
 from tests.service.hierarchy.trees import TODAY, Desks
@@ -57,8 +58,11 @@ async def large(runtime: Runtime) -> Desks:
             assert plan.problems == ()
             assert (await apply_import(uow, plan)).added == 20_000
     assert len(statements) <= 12, statements
-    assert time.perf_counter() - started < 60
+    # A few seconds on a machine with nothing else to do.
+    assert time.perf_counter() - started < 120
+    assert await desks.paths_are_right()
     async with desks.on() as uow:
+        assert await apply_due_changes(uow) == 0, "the rows are what their versions say"
         nodes = uow.table("hierarchy_node")
         wanted = select(nodes.c.code, nodes.c.id).where(nodes.c.code.in_(["A", "B", "T"]))
         desks.ids = {row.code: row.id for row in await uow.execute(wanted)}
@@ -71,7 +75,7 @@ async def test_a_subtree_of_5000_nodes_is_moved_in_one_piece(large: Desks) -> No
         async with large.on() as uow:
             await move_node(uow, node_id=large.ids["A"], parent_id=large.ids["B"], expected_version=1)
     assert len(statements) <= 16, statements
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 30
     async with large.on() as uow:
         nodes = uow.table("hierarchy_node")
         below = nodes.c.path.op("<@")(select(nodes.c.path).where(nodes.c.code == "B").scalar_subquery())

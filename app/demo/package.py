@@ -29,12 +29,16 @@ class DemoUser:
 
 
 class DemoPackage:
-    """The package in `folder`; dates are those of the installed rate file."""
+    """The package in `folder`; dates are those of the installed rate file.
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    `history_days` shortens the history: what lies before it is loaded as figures only, without runs.
+    """
+
+    def __init__(self, folder: Path = FOLDER, *, history_days: int | None = None) -> None:
         self.folder = folder
         self.settings: dict[str, Any] = yaml.safe_load((folder / "package.yaml").read_text("utf-8"))["package"]
         self.rates = open_rate_file()
+        self.history_days: int = self.settings["history_days"] if history_days is None else history_days
 
     @cached_property
     def dates(self) -> tuple[date, ...]:
@@ -78,7 +82,8 @@ class DemoPackage:
         return (self.folder / file).read_text("utf-8")
 
     def workflow_text(self) -> str:
-        return (self.folder / self.settings["workflow"]).read_text("utf-8")
+        path: Path = self.folder / self.settings["workflow"]
+        return path.read_text("utf-8")
 
     def positions(self) -> Iterator[tuple[date, str, str, Decimal]]:
         """(date, book, currency, quantity) at the close of the day before the first trades."""

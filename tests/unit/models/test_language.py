@@ -66,7 +66,7 @@ def test_a_definition_that_contradicts_itself_is_refused_with_the_place(lines: s
 
 
 def _field(type_: FieldType, **more: object) -> FieldDef:
-    return FieldDef(id="f", name="f", label="F", type=type_, **more)  # type: ignore[arg-type]
+    return FieldDef.model_validate({"id": "f", "name": "f", "label": "F", "type": type_, **more})
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from app.bootstrap import Runtime
 from app.domain.jobs import outbox
 from app.domain.jobs.errors import LeaseLost
 from app.domain.jobs.outbox import OutboxClaim
+from app.domain.jobs.queries import Backlog, backlog
 from app.domain.jobs.recovery import clear_done, first_id_at
 from models.base import uuid7
 from tests.factories import SYSTEM
@@ -192,3 +193,24 @@ async def test_what_is_long_done_is_cleared_and_nothing_else(runtime: Runtime) -
     async with runtime.uow(SYSTEM) as uow:
         assert await clear_done(uow) == 3
     assert {row["id"] for row in await outbox_rows(runtime)} == {recent, old["failed"], old["open"]}
+
+
+async def test_the_backlog_tells_what_is_due_running_failed_and_how_old(runtime: Runtime) -> None:
+    async with runtime.uow(SYSTEM) as uow:
+        assert await backlog(uow) == Backlog(due=0, running=0, oldest_seconds=0.0, failed=0)
+    for _ in range(2):
+        await enqueued(runtime)
+    await enqueued(runtime, delay=timedelta(hours=1))
+    held, done, failed = [await enqueued(runtime) for _ in range(3)]
+    await surely_claimed(runtime, held)
+    to_complete, to_fail = await surely_claimed(runtime, done), await surely_claimed(runtime, failed)
+    async with runtime.uow(SYSTEM) as uow:
+        await outbox.complete(uow, to_complete)
+        await outbox.fail(uow, to_fail, error="x", final=True)
+    due = "available_at < clock_timestamp()"
+    aged = f"UPDATE outbox SET available_at = available_at - interval '90 seconds' WHERE {due}"
+    await run_sql(runtime, aged)
+    async with runtime.uow(SYSTEM) as uow:
+        found = await backlog(uow)
+    assert (found.due, found.running, found.failed) == (3, 1, 1)
+    assert 90 <= found.oldest_seconds < 150

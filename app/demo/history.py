@@ -72,7 +72,7 @@ class Mood:
 
 async def run_history(runtime: Runtime, package: DemoPackage, progress: Progress) -> None:
     """The business days before the last one, oldest first."""
-    days = [package.date_of(offset) for offset in range(-package.settings["history_days"], 0)]
+    days = [package.date_of(offset) for offset in range(-package.history_days, 0)]
     colleagues = await Colleagues.load(runtime, package)
     for number, day in enumerate(days):
         progress("History through the engine", number, len(days))

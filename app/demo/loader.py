@@ -19,6 +19,7 @@ from app.domain.access.policy_files import read_policy_files
 from app.domain.calendars.versions import import_holidays, publish_version
 from app.domain.entities.service import create_record, create_records
 from app.domain.finance.market_data import load_rate_day
+from app.domain.finance.positions import load_positions
 from app.domain.hierarchy.csv_import import apply_import, plan_import, read_csv
 from app.domain.hierarchy.service import create_hierarchy
 from app.domain.sla.policies import ensure_shipped_policies
@@ -35,7 +36,9 @@ OFFICE_HOURS = [["07:00", "20:00"]]
 ENTER_AT = time(16, 3)
 
 
-async def load_demo(settings: Settings, progress: Progress = no_progress) -> bool:
+async def load_demo(
+    settings: Settings, progress: Progress = no_progress, *, package: DemoPackage | None = None
+) -> bool:
     """Load the demo once; True when this call did. A changed password is given to the demo users each time.
 
     Raises: Forbidden outside demo mode.
@@ -46,7 +49,7 @@ async def load_demo(settings: Settings, progress: Progress = no_progress) -> boo
     try:
         async with runtime.engine.connect() as lock:
             await lock.execute(text("SELECT pg_advisory_lock(:key)"), {"key": DEMO_LOCK})
-            package = DemoPackage()
+            package = package or DemoPackage()
             loaded = await _is_loaded(runtime)
             if not loaded:
                 await _load(runtime, package, settings, progress)
@@ -108,7 +111,7 @@ async def _load(runtime: Runtime, package: DemoPackage, settings: Settings, prog
         async with runtime.uow(actor, now=start) as uow:
             await create_records(uow, "trade", trades[position : position + 1_000])
     progress("Sample bank", 3, 4)
-    await _rates_before_history(runtime, package)
+    await _days_before_history(runtime, package)
     progress("Sample bank", 4, 4)
     await run_history(runtime, package, progress)
     await run_today(runtime, package, until=ENTER_AT)
@@ -217,14 +220,16 @@ async def _positions(uow: UnitOfWork, package: DemoPackage, nodes: dict[str, UUI
     await uow.execute(insert(uow.table("position")), rows)
 
 
-async def _rates_before_history(runtime: Runtime, package: DemoPackage) -> None:
-    """Rates of the dates before the first run: checks look back on them, and the first PnL starts from them."""
-    history_days: int = package.settings["history_days"]
-    for offset in range(-75 - 60, -history_days):
+async def _days_before_history(runtime: Runtime, package: DemoPackage) -> None:
+    """Rates and positions of the dates before the first run: checks look back on them, and the first PnL starts there."""
+    first_positions = min(day for day, *_ in package.positions())
+    for offset in range(-75 - 60, -package.history_days):
         day = package.date_of(offset)
         now = datetime.combine(day, time(15, 5), UTC)
         async with runtime.uow(system_actor("Demo"), now=now) as uow:
             await load_rate_day(uow, day)
+            if day > first_positions:
+                await load_positions(uow, day)
 
 
 async def _set_clock(uow: UnitOfWork, settings: Settings, package: DemoPackage) -> None:

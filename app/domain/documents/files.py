@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, insert, literal, select, true, update
+from sqlalchemy import ColumnElement, FromClause, Row, insert, literal, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.audit import AuditEntry
@@ -194,12 +194,12 @@ async def list_files(uow: UnitOfWork, *, record: Record) -> list[StoredFile]:
     decision = authorize(uow, "read", FILE)
     entity, record_id = record
     await require_in_scope(uow, "read", entity, record_id)
-    table = uow.table(FILE)
+    table = uow.table(FILE).alias()
     definition = uow.registry.entity(entity)
     statement = (
         select(table)
         .where(table.c.record_entity == entity, table.c.record_id == record_id)
-        .where(_condition(uow, "read", definition, decision))
+        .where(_condition(uow, "read", definition, decision, table))
         .order_by(table.c.purpose, table.c.name)
     )
     return [_stored(row) for row in await uow.execute(statement)]
@@ -266,9 +266,12 @@ def _seen_with(uow: UnitOfWork, record: EntityDef | None) -> EntityDef:
     )
 
 
-def _condition(uow: UnitOfWork, action: str, record: EntityDef | None, decision: Decision) -> ColumnElement[bool]:
+def _condition(
+    uow: UnitOfWork, action: str, record: EntityDef | None, decision: Decision, table: FromClause
+) -> ColumnElement[bool]:
+    """`table` is an alias: conditions on the plain table are kept for everybody, by the entity's name."""
     definition = _seen_with(uow, record)
-    found = condition_of(viewer_of(uow), action, definition, decision, uow.table(FILE))
+    found = condition_of(viewer_of(uow), action, definition, decision, table)
     return true() if found is None else found
 
 
@@ -302,8 +305,8 @@ async def _require_covered(uow: UnitOfWork, action: str, record: EntityDef | Non
 
 
 async def _covers(uow: UnitOfWork, action: str, record: EntityDef | None, decision: Decision, file_id: UUID) -> bool:
-    table = uow.table(FILE)
-    statement = select(literal(1)).where(table.c.id == file_id, _condition(uow, action, record, decision))
+    table = uow.table(FILE).alias()
+    statement = select(literal(1)).where(table.c.id == file_id, _condition(uow, action, record, decision, table))
     return await uow.scalar(statement) is not None
 
 

@@ -18,6 +18,7 @@ from admin_views.form_values import (
     editable,
     line_raw,
     raw_of,
+    read_raw,
 )
 from admin_views.formats import Formats
 from admin_views.wording import sentence, small
@@ -26,6 +27,7 @@ from app.core.filters import FilterError, UnresolvedReferenceError, Variables, m
 from app.core.uow import UnitOfWork
 from app.domain.access.fields import readable_fields, writable_fields
 from app.domain.entities.queries import variables
+from models.fieldtypes import FIELD_TYPES, FieldError
 from models.schema import Condition, EntityDef, FieldDef, FieldType
 
 if TYPE_CHECKING:
@@ -135,6 +137,7 @@ class FormPage:
             "help": section.lines.field.help if section.lines else None,
             "why": section.why,
             "visible_if": section.visible_if,
+            "hidden": bool(section.visible_if) and not self._holds(dict(section.visible_if or {})),
             "fields": [self._field(control, in_section=bool(section.visible_if)) for control in controls],
             "lines": self._lines(lines) if lines else None,
         }
@@ -155,6 +158,7 @@ class FormPage:
             drawn["required"] = False
         drawn["error"] = self.errors.get(definition.name)
         drawn["visible_if"] = None if in_section else definition.visible_if
+        drawn["hidden"] = bool(drawn["visible_if"]) and not self._holds(definition.visible_if)
         drawn["required_if"] = definition.required_if
         drawn["read_only_if"] = definition.read_only_if if self.exists else None
         return drawn
@@ -308,7 +312,20 @@ class FormPage:
         return {"field_id": None, "label": label or None, "message": message}
 
     def _present_record(self) -> Mapping[str, Any]:
-        return self.filling.record or {}
+        """The record as the form shows it: what is stored, or would be by default, under what was typed."""
+        present = dict(self.filling.record or {})
+        if self.exists and self.filling.posted is None:
+            return present
+        for control in self.model.controls:
+            field, name = control.field, control.field.name
+            if self.exists and name not in (self.filling.posted.raw if self.filling.posted else ()):
+                continue
+            value, _ = read_raw(field, self.raw(field), self.formats, name)
+            try:
+                present[name] = None if value is None else FIELD_TYPES[field.type].parse(field, value)
+            except FieldError:
+                present[name] = None
+        return present
 
     def _holds(self, condition: Condition | None) -> bool:
         """Whether a condition holds for the record as stored; what looks through references is left to the service."""
@@ -336,7 +353,7 @@ def form_page(view: "StepsModelView", page: FormPage, *, title: str, side: dict[
         "cancel_href": address if record else view.path,
         "is_new": record is None,
         "row_version": filling.row_version,
-        "errors": page.summary(),
+        "errors": [] if filling.conflict else page.summary(),
         "conflict": filling.conflict,
         "more": delete_entry(entity) if deletable else [],
         "delete": delete_dialog(entity, title, f"{address}/delete") if deletable else None,
@@ -360,7 +377,7 @@ def delete_dialog(entity: EntityDef, title: str, href: str) -> dict[str, str]:
     if entity.soft_delete:
         what = f"“{title}” is taken out of every list and can no longer be chosen. Its history stays."
     else:
-        what = f"“{title}” is removed for good. It stays while other records refer to it; its history is kept."
+        what = f"“{title}” is removed for good; its history is kept. A record that others refer to cannot be removed."
     return {"href": href, "confirm": what}
 
 

@@ -20,8 +20,9 @@ MOST_AT_ONCE = 500
 FOLDED_LEVELS = 2
 MOST_FOUND = 300
 KIND_ICONS = {
-    "division": "stack-2", "business": "building-bank", "desk": "folder", "book": "book-2", "group": "building-bank",
+    "division": "stack-2", "business": "building-bank", "desk": "folders", "book": "book-2", "group": "building-bank",
     "entity": "building", "branch": "building-community", "region": "world", "country": "map-pin",
+    "company": "building", "sub_desk": "folder", "world": "world",
 }  # fmt: skip
 CHANGES = {
     "created": ("plus", "Created"), "renamed": ("pencil", "Renamed"), "moved": ("corner-down-right", "Moved"),

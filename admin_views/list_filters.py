@@ -144,7 +144,8 @@ def _offer(owner: EntityDef, field: FieldDef, *, path: str, group: str | None, l
         "group": group,
         "icon": _ICONS.get(type_, "abc"),
         "kind": type_.value,
-        "operators": [_operator(code, type_) for code in operators],
+        # Of a tree it is a branch that people look for, so that comes first.
+        "operators": [_operator(code, type_) for code in sorted(operators, key=lambda code: code != Operator.UNDER)],
         "options": [{"value": o.value, "label": o.label} for o in field.options] or None,
         "lookup_url": f"/data/{owner.slug}/lookup/{field.name}" if field.is_reference else None,
     }

@@ -216,6 +216,7 @@ async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Resp
             uow.now,
             visit.actor.id,
             parts.unprepared,
+            parts.figures is not None or not parts.detail.content.figures,
             refused,
         )
         row = parts.detail.row
@@ -235,7 +236,7 @@ async def _read(uow: UnitOfWork, id_: UUID) -> PageParts:
     record = await process_record(uow, row, rank=detail.names.rank)
     figures = None
     if row.node_id is not None and row.kind is not ProcessKind.AUTOMATIC:
-        figures = await node_figures(uow, node_id=row.node_id, business_date=row.business_date)
+        figures = await node_figures(uow, node_id=row.node_id, business_date=row.business_date, process_run_id=row.id)
     decision = decide(uow.resources.policy, uow.registry, uow.actor, "transition:check", "process_run")
     unprepared = (
         check_preparing(row, acting_as(uow, decision))

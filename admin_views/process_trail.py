@@ -69,7 +69,7 @@ def _level(drawn: Drawn, number: int, role: str, found: Approval | None, signed_
             "you": person["you"],
             "at": drawn.clock(found.at),
             "hash": short_hash(found.snapshot_hash),
-            "same": found.snapshot_hash == signed_now if found.snapshot_hash else None,
+            "same": found.snapshot_hash == signed_now if found.snapshot_hash and drawn.comparable else None,
             "reason": found.reason,
         }
     if row.state is ProcessState.IN_REVIEW and row.level == number:
@@ -157,10 +157,13 @@ def _entry_line(drawn: Drawn, entry: Entry) -> dict[str, Any]:
     if entry.command in ("check", "uncheck"):
         what = f"{'Ticked' if entry.command == 'check' else 'Unticked'} “{label}”"
         changes: list[dict[str, Any]] = []
+    elif entry.command == "comment":
+        what = "Saved a draft of the comment"
+        # Until it is handed in, a draft is for those who prepare it.
+        changes = [{"label": "Comment", "before": None, "after": _plain(entry.after.get("comment"))}]
+        changes = changes if drawn.may_prepare else []
     else:
-        what = {"comment": "Saved a draft of the comment"}.get(
-            entry.command, entry.command.replace("_", " ").capitalize()
-        )
+        what = entry.command.replace("_", " ").capitalize()
         changes = [
             {"label": name.replace("_", " ").capitalize(), "before": entry.before.get(name), "after": _plain(value)}
             for name, value in entry.after.items()

@@ -74,6 +74,7 @@ class Drawn:
     now: datetime
     me: UUID | None
     unprepared: Refusal | None  # why the reader may not change what is prepared; None: they may
+    comparable: bool  # what is signed here is on this page, so that it can be told from what stands there now
     refused: Refused | None = None
 
     @property

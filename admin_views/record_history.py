@@ -8,7 +8,7 @@ from admin_views.cells import Drawing, cell_of
 from admin_views.titles import titles_of
 from app.core.uow import UnitOfWork
 from app.domain.entities.history import history
-from models.fieldtypes import FIELD_TYPES, FieldError
+from models.fieldtypes import FieldError, kind_of
 from models.schema import EntityDef, FieldDef, FieldType
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def said(entity: EntityDef, command: str) -> str:
 def changes(entity: EntityDef, entry: Mapping[str, Any], drawing: Drawing) -> list[dict[str, Any]]:
     """Label, old and new value of each field in the entry; the old one is None where the record was just made."""
     before, after = entry["before"], entry["after"]
-    names = dict.fromkeys([*(before or ()), *(after or ())])
+    named = {*(before or ()), *(after or ())}
     found = []
-    for name in names:
-        if not entity.has_field(name):
+    for field in entity.fields:
+        name = field.name
+        if name not in named:
             continue
-        field = entity.field(name)
         old = None if before is None else text_of(field, before.get(name), drawing)
         new = "" if after is None else text_of(field, after.get(name), drawing)
         found.append({"label": field.label, "before": old, "after": new})
@@ -86,7 +86,7 @@ def text_of(field: FieldDef, json_value: Any, drawing: Drawing) -> str:
     if field.type is FieldType.JSON:
         return str(cell_of(field, json_value, drawing)["text"])[:500]
     try:
-        value = FIELD_TYPES[field.type].parse(field, json_value)
+        value = kind_of(field).parse(field, json_value)
     except FieldError:
         return str(json_value)  # an entry from before the definition was changed
     cell = cell_of(field, value, drawing)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Text, cast, func, literal, select, true
+from sqlalchemy import Select, Text, cast, func, literal, select, text, true
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.core.uow import UnitOfWork
@@ -17,6 +17,18 @@ from app.domain.finance.facts import SOURCE_BOOK, SOURCE_ROLLUP
 from app.domain.finance.pnl import Measure
 
 MOST_BREACHES = 100
+
+# Whether the figures are there for a process to look at: what it waits for, however far back, has computed them.
+_BUILDS_ON_FIGURES = text(
+    """
+(WITH RECURSIVE before AS (
+    SELECT e.predecessor_id AS id FROM process_edge e WHERE e.successor_id = :process_run_id
+    UNION
+    SELECT e.predecessor_id FROM process_edge e JOIN before b ON e.successor_id = b.id
+) SELECT EXISTS (SELECT FROM before b JOIN process_run p ON p.id = b.id JOIN process d ON d.id = p.process_id
+                 WHERE d.action IN ('finance.compute_pnl', 'finance.roll_up', 'finance.test_thresholds'))) AS related
+"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +74,20 @@ class NodeFigures:
     corrected: int
 
 
-async def node_figures(uow: UnitOfWork, *, node_id: UUID, business_date: date) -> NodeFigures | None:
-    """Read what the actor may see of it; None where that is nothing."""
+async def node_figures(
+    uow: UnitOfWork, *, node_id: UUID, business_date: date, process_run_id: UUID
+) -> NodeFigures | None:
+    """Read what the actor may see of it; None where that is nothing, or nothing that the process builds on."""
     if decide(uow.resources.policy, uow.registry, uow.actor, "read", "pnl_fact") is None:
         return None
     statement = select(
+        _BUILDS_ON_FIGURES,
         _as_json(_facts(uow, node_id, business_date)).label("facts"),
         _as_json(_limits(uow, node_id)).label("limits"),
         _as_json(_breaches(uow, node_id, business_date)).label("breaches"),
     )
-    found = (await uow.execute(statement)).one()
-    if not found.facts and not found.breaches:
+    found = (await uow.execute(statement, {"process_run_id": process_run_id})).one()
+    if not found.related or (not found.facts and not found.breaches):
         return None
     measures = set(Measure)
     return NodeFigures(

@@ -29,12 +29,13 @@ from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.workflow.automation import on_job_aborted
 from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunCreated, RunStateChanged
+from app.domain.workflow.publishing import refuse_change_of_published
 from models.registry import Registry, product_registry
 
 # Which feature hears what, inside the transaction. A lower feature reaches a higher one only through this table.
 HANDLERS: Handlers = {
-    RecordCreated: (check_written_grant, touch_policy),
-    RecordUpdated: (check_written_grant, touch_policy, end_access_of_inactive_user),
+    RecordCreated: (check_written_grant, touch_policy, refuse_change_of_published),
+    RecordUpdated: (check_written_grant, touch_policy, end_access_of_inactive_user, refuse_change_of_published),
     RecordDeleted: (touch_policy, end_access_of_deleted_user),
     RunCreated: (clocks.on_run_created,),
     RunStateChanged: (clocks.on_run_state_changed,),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from app.bootstrap import Runtime
 from app.core.actor import Actor, system_actor
@@ -36,7 +36,7 @@ REJECTIONS = (
     "Commentary names the currency and not the cause; say which positions moved and why.",
     "Late trades are missing from the explain; add them and submit again.",
 )
-SWEEP_STEP = timedelta(minutes=5)
+SWEEP_DELAY = timedelta(seconds=2)
 
 
 @dataclass(order=True)
@@ -99,7 +99,6 @@ class _Day:
         self.mood = Mood.of(self.dice)
         self.steps: list[Step] = []
         self.planned: set[tuple[UUID, str, int]] = set()
-        self.swept = package.instant(day, time(15, 30))
         self.count = 0
 
     async def run(self, *, until: datetime) -> None:
@@ -117,10 +116,15 @@ class _Day:
         await self._sweep_to(min(until, self.package.instant(self.day, time(20))))
 
     async def _sweep_to(self, moment: datetime) -> None:
-        """Sweep every few minutes, as the worker does, so that each threshold is recorded soon after it passed."""
-        while self.swept + SWEEP_STEP <= moment:
-            self.swept += SWEEP_STEP
-            await sweep(self.runtime, now=self.swept)
+        """Sweep soon after each threshold has passed, as the worker does, and not while nothing is due."""
+        while (due := await self._next_due()) is not None and due <= moment:
+            await sweep(self.runtime, now=min(due + SWEEP_DELAY, moment))
+
+    async def _next_due(self) -> datetime | None:
+        async with self.runtime.uow(system_actor()) as uow:
+            clocks = uow.table("sla_clock")
+            due: datetime | None = await uow.scalar(select(func.min(clocks.c.next_fire_at)))
+            return due
 
     async def _plan(self, now: datetime) -> None:
         """Decide when each open process goes on; each state of each round is decided once."""

@@ -13,8 +13,8 @@ COMMENT_PER_BREACH = "comment_per_breach"
 
 _OPEN_BREACHES = text(
     """
-SELECT b.summary FROM process p, workflow_run r, breach b JOIN hierarchy_node n ON n.id = b.book_id
-WHERE p.id = :process_id AND p.parameters ->> 'comment_per_breach' = 'true' AND r.id = :run_id
+SELECT b.summary FROM workflow_run r, breach b JOIN hierarchy_node n ON n.id = b.book_id
+WHERE r.id = :run_id
   AND b.business_date = r.business_date AND b.state = 'open'
   AND (CAST(:node_id AS uuid) IS NULL OR n.path <@ (SELECT path FROM hierarchy_node WHERE id = :node_id))
 ORDER BY b.id LIMIT 20
@@ -35,9 +35,9 @@ WHERE r.id = :run_id
 
 async def breaches_commented(uow: UnitOfWork, row: ProcessRow) -> Sequence[UnmetGuard]:
     """A process that asks for it is not handed in while a breach of its desk has no commentary."""
-    found = await uow.execute(
-        _OPEN_BREACHES, {"process_id": row.process_id, "run_id": row.run_id, "node_id": row.node_id}
-    )
+    if row.parameters.get(COMMENT_PER_BREACH) is not True:
+        return []
+    found = await uow.execute(_OPEN_BREACHES, {"run_id": row.run_id, "node_id": row.node_id})
     return [UnmetGuard("breach_commentary", summary, f"Comment on: {summary}") for summary in found.scalars()]
 
 

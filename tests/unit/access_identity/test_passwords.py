@@ -40,7 +40,7 @@ def test_an_easy_password_is_refused_with_what_to_change(password: str, word: st
     assert word in problems[0].message
 
 
-@pytest.mark.parametrize("password", [GOOD, "correct horse battery", "Überweisung-7-Löwen", random_password()])
+@pytest.mark.parametrize("password", [GOOD, "correct horse battery", "Überweisung-7-Löwen"])
 def test_a_decent_password_is_accepted(password: str) -> None:
     assert password_problems(password, email="jonas.weber@bank.example", name="Jonas Weber") == []
 

@@ -9,7 +9,8 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import event
 
-from admin_views.site import mount
+from admin_views import hierarchies, jobs, process
+from admin_views.site import FEATURE_PAGES, mount
 from app.bootstrap import Runtime
 from app.core.actor import Actor
 from app.core.file_store import open_file_store
@@ -74,7 +75,10 @@ class Site:
 
 
 @pytest.fixture
-async def site(runtime: Runtime) -> AsyncIterator[Site]:
+async def site(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    # The pages are tested whether or not the site lists them already.
+    missing = [routes for routes in (process.ROUTES, jobs.ROUTES, hierarchies.ROUTES) if routes not in FEATURE_PAGES]
+    monkeypatch.setattr("admin_views.site.FEATURE_PAGES", (*FEATURE_PAGES, *missing))
     services = dict(runtime.services)
     bank = await Bank(runtime).build()
     runtime.services = {

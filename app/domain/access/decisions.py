@@ -101,16 +101,17 @@ def _in_each_application(
     applications = {grant.application for grant in grants}
     if len(applications) == 1:
         return _decision(policy, grants, entity, action)
-    wide = [grant for grant in grants if with_wide and is_wide(policy, grant)]
-    allowing: dict[Grant, None] = {}
+    wide = {id(grant) for grant in grants if with_wide and is_wide(policy, grant)}
+    allowing: dict[int, Grant] = {}  # by identity: a wide grant is met in each application
     allowed_by = ""
     for application in sorted(applications):
-        local = [grant for grant in grants if grant.application == application and grant not in wide]
-        decision = _decision(policy, [*local, *wide], entity, action)
+        counted = [grant for grant in grants if grant.application == application or id(grant) in wide]
+        decision = _decision(policy, counted, entity, action)
         if decision is not None:
-            allowing.update(dict.fromkeys(decision.grants))
+            for grant in decision.grants:
+                allowing[id(grant)] = grant
             allowed_by = allowed_by or decision.allowed_by
-    return Decision(tuple(allowing), allowed_by) if allowing else None
+    return Decision(tuple(allowing.values()), allowed_by) if allowing else None
 
 
 def _decision(policy: AccessPolicy, grants: Iterable[Grant], entity: str, action: str) -> Decision | None:

@@ -45,6 +45,10 @@ def test_a_decent_password_is_accepted(password: str) -> None:
     assert password_problems(password, email="jonas.weber@bank.example", name="Jonas Weber") == []
 
 
+def test_a_random_password_is_decent() -> None:
+    check_password(random_password())
+
+
 def test_the_demo_may_have_eight_characters_and_not_seven() -> None:
     check_password("fx-close", shortest=DEMO_LENGTH)
     with pytest.raises(ValidationFailed):

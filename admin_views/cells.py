@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from admin_views.formats import Formats, clock_time, duration
+from admin_views.navigation import record_path
 from models.registry import Registry
 from models.schema import FieldDef, FieldType
 
@@ -215,7 +216,7 @@ def _href(target: str, id_: UUID, drawing: Drawing) -> str | None:
     entity = drawing.registry.entities.get(target)
     if entity is None or not drawing.readable(target):
         return None
-    return f"/data/{entity.slug}/{id_}"
+    return record_path(entity, id_)
 
 
 def _any_record(value: tuple[str, UUID], drawing: Drawing) -> Cell:

@@ -16,7 +16,7 @@ from admin_views.list_state import (
     sort_marks,
     sorted_by,
 )
-from admin_views.navigation import group_of
+from admin_views.navigation import group_of, record_path
 from admin_views.saved_views import SavedViews, load_views, view_tabs
 from admin_views.titles import titles_of
 from admin_views.wording import small
@@ -85,7 +85,7 @@ async def list_page(visit: "Visit", view: "StepsModelView", uow: UnitOfWork) -> 
         "all_columns": _all_columns(uow, entity, columns),
         "columns_action": f"{base}/columns",
         "rows": [
-            _row(entity, base, columns, record, titles=titles[number], drawing=drawing)
+            _row(entity, columns, record, titles=titles[number], drawing=drawing)
             for number, record in enumerate(found.records)
         ],
         "selection_total": found.count or 0,
@@ -297,14 +297,13 @@ def _all_columns(uow: UnitOfWork, entity: EntityDef, columns: tuple[FieldDef, ..
 
 def _row(
     entity: EntityDef,
-    base: str,
     columns: tuple[FieldDef, ...],
     record: dict[str, Any],
     *,
     titles: dict[str, str | None],
     drawing: Drawing,
 ) -> dict[str, Any]:
-    href = f"{base}/{record['id']}"
+    href = record_path(entity, record["id"])
     title = _title_column(entity, columns)
     cells: list[Cell] = []
     name = ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.registry import Registry
-from models.schema import EntityKind, Layer
+from models.schema import EntityDef, EntityKind, Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
             ListItem("policy_line"),
             ListItem("user_session"),
             ListItem("access_token"),
+            PageItem("/jobs", "Job results", "player-play", "job_run"),
             ListItem("job_run"),
             ListItem("mail_message"),
             PageItem("/audit", "Audit", "shield-check", "audit_entry"),
@@ -92,7 +93,20 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
     ),
 )
 # A list that a page of the same task replaces.
-REPLACED_BY = {"workflow_run": "/runs", "sla_clock": "/sla", "hierarchy_node": "/hierarchies", "user": "/users"}
+REPLACED_BY = {
+    "workflow_run": "/runs",
+    "sla_clock": "/sla",
+    "hierarchy_node": "/hierarchies",
+    "user": "/users",
+    "job_run": "/jobs",
+}
+# Records that have a page made for them; every other one has the generated page.
+RECORD_PAGES = {"workflow_run": "/runs", "process_run": "/processes", "job_run": "/jobs"}
+
+
+def record_path(entity: EntityDef, id_: object) -> str:
+    """Where a record is shown."""
+    return f"{RECORD_PAGES.get(entity.name) or f'/data/{entity.slug}'}/{id_}"
 
 
 def navigation(

@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from admin_views import home, jobs, live, notices, preferences, process, runs, saved_views, signing
+from admin_views import hierarchies, home, jobs, live, notices, preferences, process, runs, saved_views, signing
 from admin_views.auth import SIGN_OUT, StepsAuthorization, identify
 from admin_views.base import StepsModelView
 from admin_views.errors import error_response
@@ -45,6 +45,7 @@ FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
     runs.ROUTES,
     process.ROUTES,
     jobs.ROUTES,
+    hierarchies.ROUTES,
 )
 FEATURE_PATHS = frozenset(page.path for pages in FEATURE_PAGES for page in pages)
 

@@ -120,10 +120,11 @@ async def test_a_condition_is_enforced_whatever_the_browser_hides(office: Office
     id_ = await trade()
     browser = await office.visitor("preparer")
     page = (await browser.get(f"/data/trades/{id_}/edit")).text
-    assert "data-visible-if='{\"late\": true}'" in html.unescape(page)
+    assert " hidden data-visible-if='{\"late\": true}'" in html.unescape(page)
     answer = await browser.post(f"/data/trades/{id_}/edit", {**inputs(page), "late": "true"})
     assert answer.status_code == 422
     assert error_of(answer.text, "late_reason") == "Is required."
+    assert " hidden data-visible-if" not in answer.text
 
 
 async def test_a_stale_form_is_refused_with_theirs_beside_mine(office: Office, trade: MakeTrade) -> None:
@@ -316,4 +317,7 @@ async def test_the_history_tab_tells_old_and_new(office: Office, trade: MakeTrad
     assert re.search(r"<del>G10-1</del>.*?<ins>G10-2</ins>", page)
     assert re.search(r"<del>1,000,000</del>.*?<ins>\u22125</ins>", page)
     assert "Ada Byron" in page
+    labels = re.findall(r'<span class="k">([^<]*)</span>', page)
+    assert labels[labels.index("Reference") :][:4] == ["Reference", "Book", "Trade date", "Product"]
+    assert "909,090.91" in page
     assert (await browser.get(f"/data/trades/{id_}/history?before=x")).status_code == 400

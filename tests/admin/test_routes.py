@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from admin_views import notices
 from admin_views.form_model import form_model
+from admin_views.navigation import NAVIGATION, RECORD_PAGES, REPLACED_BY, PageItem
 from admin_views.site import Site
 from admin_views.visit import guarded
 from models.registry import product_registry
@@ -160,3 +161,12 @@ async def test_a_fault_shows_a_number_and_nothing_of_its_cause(office: Office, m
     assert "vault" not in answer.text
     assert "Traceback" not in answer.text
     assert "Something went wrong on our side" in answer.text
+
+
+async def test_the_pages_that_records_are_led_to_are_there(office: Office) -> None:
+    served = {route.path for route in routes(office)}
+    for entity, page in RECORD_PAGES.items():
+        assert entity in office.runtime.registry.entities
+        assert f"{page}/{{id}}" in served
+    named = {item.path for _, items in NAVIGATION for item in items if isinstance(item, PageItem)}
+    assert set(REPLACED_BY.values()) <= named

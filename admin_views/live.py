@@ -13,12 +13,13 @@ from sqlalchemy import literal, select, union_all
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
-from admin_views.auth import identify
+from admin_views.auth import SESSION_COOKIE
 from app.core.errors import InvalidRequest, Unavailable
 from app.core.listen import EVERYTHING
 from app.core.uow import LIVE_CHANNEL, UnitOfWork
 from app.domain.access.decisions import decide
 from app.domain.access.scope import scope
+from app.domain.access.sessions import load_session
 
 if TYPE_CHECKING:
     from admin_views.visit import Visit
@@ -66,7 +67,7 @@ async def _events(
             try:
                 payload = await asyncio.wait_for(heard.get(), KEEP_ALIVE_SECONDS)
             except TimeoutError:
-                if await identify(visit.runtime, visit.request) is None:
+                if not await _still_signed_in(visit):
                     return
                 continue
             touched = set(payload.split(","))
@@ -75,6 +76,13 @@ async def _events(
                     yield ServerSentEvent(data="{}", event=asked)
     finally:
         unsubscribe()
+
+
+async def _still_signed_in(visit: "Visit") -> bool:
+    """Whether the session is good, without counting as a sign of life: an open page alone must not keep it alive."""
+    token = visit.request.cookies.get(SESSION_COOKIE, "")
+    async with visit.uow() as uow:
+        return await load_session(uow, token=token, ip=visit.actor.ip) is not None
 
 
 async def allowed_topics(uow: UnitOfWork, asked: Sequence[str]) -> dict[str, str]:

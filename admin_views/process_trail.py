@@ -41,7 +41,7 @@ def approvals(drawn: Drawn) -> dict[str, Any] | None:
 
 def _maker(drawn: Drawn) -> dict[str, Any]:
     row, names = drawn.detail.row, drawn.detail.names
-    if row.submitted_at is None and row.maker_id is None:
+    if row.maker_id is None:
         waiting = "Decided on as it stands" if row.kind is ProcessKind.APPROVAL else "Not submitted yet"
         return {"state": "planned", "icon": "pencil", "text": waiting, "at": "", "hash": None, "you": False}
     round_ = f", round {row.round}" if row.round > 1 else ""

@@ -41,6 +41,7 @@ _UNSORTED = (
 _NOT_IN_LISTS = (FieldType.LINES, FieldType.SECRET)
 ALWAYS_SHOWN = 4  # columns that stay on a narrow screen
 SHOWN_IF_WIDE = 6
+MOST_BY_DEFAULT = 6
 
 
 async def list_page(visit: "Visit", view: "StepsModelView", uow: UnitOfWork) -> dict[str, Any]:
@@ -146,11 +147,14 @@ def listable(uow: UnitOfWork, entity: EntityDef) -> tuple[FieldDef, ...]:
 def chosen_columns(uow: UnitOfWork, entity: EntityDef, names: tuple[str, ...]) -> tuple[FieldDef, ...]:
     """The columns to show: those chosen, else the definition's; the title always, and first unless placed."""
     fields = {field.name: field for field in listable(uow, entity)}
-    chosen = [fields[name] for name in names if name in fields] or [f for f in fields.values() if f.in_list]
+    chosen = [fields[name] for name in names if name in fields]
     title = fields.get(entity.title_field)
+    if not chosen:
+        usual = [field for field in fields.values() if field.in_list and field is not title]
+        return tuple([*([title] if title else []), *usual] or list(fields.values())[:MOST_BY_DEFAULT])
     if title is not None and title not in chosen:
         chosen.insert(0, title)
-    return tuple(chosen or list(fields.values())[:6])
+    return tuple(chosen)
 
 
 def filterable(visit: "Visit", uow: UnitOfWork, entity: EntityDef) -> tuple[FieldDef, ...]:

@@ -19,16 +19,14 @@ from app.domain.finance.pnl import Measure
 MOST_BREACHES = 100
 
 # Whether the figures are there for a process to look at: what it waits for, however far back, has computed them.
-_BUILDS_ON_FIGURES = text(
-    """
+BUILDS_ON_FIGURES = """
 (WITH RECURSIVE before AS (
     SELECT e.predecessor_id AS id FROM process_edge e WHERE e.successor_id = :process_run_id
     UNION
     SELECT e.predecessor_id FROM process_edge e JOIN before b ON e.successor_id = b.id
 ) SELECT EXISTS (SELECT FROM before b JOIN process_run p ON p.id = b.id JOIN process d ON d.id = p.process_id
-                 WHERE d.action IN ('finance.compute_pnl', 'finance.roll_up', 'finance.test_thresholds'))) AS related
+                 WHERE d.action IN ('finance.compute_pnl', 'finance.roll_up', 'finance.test_thresholds')))
 """
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ async def node_figures(
     if decide(uow.resources.policy, uow.registry, uow.actor, "read", "pnl_fact") is None:
         return None
     statement = select(
-        _BUILDS_ON_FIGURES,
+        text(f"{BUILDS_ON_FIGURES} AS related"),
         _as_json(_facts(uow, node_id, business_date)).label("facts"),
         _as_json(_limits(uow, node_id)).label("limits"),
         _as_json(_breaches(uow, node_id, business_date)).label("breaches"),

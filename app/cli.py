@@ -25,6 +25,7 @@ from app.core.embedded import EmbeddedServers, start_embedded, start_or_join
 from app.core.ports import bind_listener
 from app.core.server_error import ServerError
 from app.core.settings import PREFIX, Settings, SettingsError, load_settings
+from app.core.start_state import demo_is_ready, schema_is_newest
 from app.probe import web_answers
 from app.supervisor import ChildSpec, StepFailedError, StopRequestedError, Supervisor
 
@@ -80,9 +81,7 @@ def _run_all(
     supervisor: Supervisor, settings: Settings, servers: EmbeddedServers, listener: socket.socket, *, began: float
 ) -> int:
     try:
-        supervisor.run_step(_steps("migrate", "--quiet"))
-        if settings.demo:
-            supervisor.run_step(_steps("demo", "--quiet"))
+        prepare(supervisor, settings, servers.database_url)
     except StepFailedError:
         return 1
     except StopRequestedError:
@@ -115,6 +114,20 @@ def _run_all(
     if status == 0:
         out.print("\nStopped.")
     return status
+
+
+def prepare(supervisor: Supervisor, settings: Settings, database_url: str) -> None:
+    """Migrate, and load the demo or renew its password, where that is left to do: each is a process that takes seconds.
+
+    Raises:
+        StepFailedError: a step ended with an error.
+        StopRequestedError: a signal asked for the end meanwhile.
+    """
+    if not schema_is_newest(database_url):
+        supervisor.run_step(_steps("migrate", "--quiet"))
+    emails = [row["email"] for row in _demo_users()]
+    if settings.demo and not demo_is_ready(database_url, settings, emails=emails):
+        supervisor.run_step(_steps("demo", "--quiet"))
 
 
 @app.command()
@@ -269,11 +282,15 @@ def _welcome(settings: Settings, *, seconds: float) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("Demo user", "Name", "Role"):
         table.add_column(heading)
-    with DEMO_USERS.open(newline="") as file:
-        for row in csv.DictReader(file):
-            table.add_row(row["email"], row["full_name"], row["roles"])
+    for row in _demo_users():
+        table.add_row(row["email"], row["full_name"], row["roles"])
     out.print(table)
     out.print(f"Password of all of them: {settings.demo_password.get_secret_value()}\n", markup=False)
+
+
+def _demo_users() -> list[dict[str, str]]:
+    with DEMO_USERS.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _end_on_sigterm() -> None:

@@ -10,11 +10,13 @@ from app.core.actor import system_actor
 from app.core.errors import Forbidden
 from app.core.progress import Progress, no_progress
 from app.core.settings import Settings
+from app.core.start_state import DEMO_LOADED, remember_demo
 from app.core.uow import UnitOfWork
 from app.demo.history import run_history, run_today
 from app.demo.package import DemoPackage, DemoUser
-from app.domain.access.accounts import create_user, find_account, set_password
+from app.domain.access.accounts import AccountKind, create_user, find_account, set_password
 from app.domain.access.grants import grant_role
+from app.domain.access.passwords import verify_password
 from app.domain.access.policy_files import read_policy_files
 from app.domain.calendars.versions import import_holidays, publish_version
 from app.domain.entities.service import create_record, create_records
@@ -30,7 +32,6 @@ from models.base import uuid7
 from models.system.tables import demo_clock
 
 DEMO_LOCK = 0x64656D6F
-LOADED = "demo.loaded"
 OFFICE_HOURS = [["07:00", "20:00"]]
 # The moment of the demo day at which a person enters: rates are in, and people have work.
 ENTER_AT = time(16, 3)
@@ -39,7 +40,7 @@ ENTER_AT = time(16, 3)
 async def load_demo(
     settings: Settings, progress: Progress = no_progress, *, package: DemoPackage | None = None
 ) -> bool:
-    """Load the demo once; True when this call did. A changed password is given to the demo users each time.
+    """Load the demo once; True when this call did. Demo users who have another password are given the configured one.
 
     Raises: Forbidden outside demo mode.
     """
@@ -55,6 +56,7 @@ async def load_demo(
                 await _load(runtime, package, settings, progress)
             else:
                 await _renew_passwords(runtime, package, settings)
+            remember_demo(settings, {email: hash_ for _, email, hash_ in await _accounts(runtime, package)})
         return not loaded
     finally:
         await runtime.aclose()
@@ -63,7 +65,7 @@ async def load_demo(
 async def _is_loaded(runtime: Runtime) -> bool:
     async with runtime.uow(system_actor("Demo")) as uow:
         parameters = uow.table("parameter")
-        return await uow.scalar(select(parameters.c.id).where(parameters.c.code == LOADED)) is not None
+        return await uow.scalar(select(parameters.c.id).where(parameters.c.code == DEMO_LOADED)) is not None
 
 
 def _password(settings: Settings) -> str:
@@ -73,14 +75,28 @@ def _password(settings: Settings) -> str:
 
 
 async def _renew_passwords(runtime: Runtime, package: DemoPackage, settings: Settings) -> None:
+    """Only where the password does not fit: setting it ends the user's sessions."""
     if settings.demo_password is None:
         return
-    for user in package.users():
+    for user_id, _, hash_ in await _accounts(runtime, package):
+        if (await verify_password(_password(settings), hash_)).fits:
+            continue
         async with runtime.uow(system_actor("Demo")) as uow:
-            account = await find_account(uow, email=user.email)
             await set_password(
-                uow, user_id=account.id, password=_password(settings), must_change_password=False, demo=True
+                uow, user_id=user_id, password=_password(settings), must_change_password=False, demo=True
             )
+
+
+async def _accounts(runtime: Runtime, package: DemoPackage) -> list[tuple[UUID, str, str | None]]:
+    """Id, e-mail address and stored hash of the demo users that are still there."""
+    async with runtime.uow(system_actor("Demo")) as uow:
+        users = uow.table("user")
+        statement = select(users.c.id, users.c.email, users.c.password_hash).where(
+            users.c.email.in_([user.email for user in package.users()]),
+            users.c.account_kind == AccountKind.PERSON,
+            users.c.deleted_at.is_(None),
+        )
+        return [(row.id, row.email, row.password_hash) for row in await uow.execute(statement)]
 
 
 async def _load(runtime: Runtime, package: DemoPackage, settings: Settings, progress: Progress) -> None:
@@ -117,7 +133,7 @@ async def _load(runtime: Runtime, package: DemoPackage, settings: Settings, prog
     await run_today(runtime, package, until=ENTER_AT)
     async with runtime.uow(actor, now=runtime.clock.real()) as uow:
         await _set_clock(uow, settings, package)
-        await create_record(uow, "parameter", {"code": LOADED, "label": "Demo loaded", "value": True})
+        await create_record(uow, "parameter", {"code": DEMO_LOADED, "label": "Demo loaded", "value": True})
     await runtime.reload_clock()
 
 
@@ -221,7 +237,7 @@ async def _positions(uow: UnitOfWork, package: DemoPackage, nodes: dict[str, UUI
 
 
 async def _days_before_history(runtime: Runtime, package: DemoPackage) -> None:
-    """Rates and positions of the dates before the first run: checks look back on them, and the first PnL starts there."""
+    """Rates and positions before the first run: checks look back on them, and the first PnL starts from them."""
     first_positions = min(day for day, *_ in package.positions())
     for offset in range(-75 - 60, -package.history_days):
         day = package.date_of(offset)

@@ -1,7 +1,7 @@
 """A filter as SQL. References become correlated EXISTS, each step under an alias of its own, never lists of ids."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -43,6 +43,7 @@ from app.core.filters.operands import bind, bind_list
 from models.registry import Registry
 
 Condition = ColumnElement[bool]
+Within = Callable[[str, FromClause], Condition | None]
 
 KEPT = 2_048
 KEPT_VALUES = 100
@@ -55,9 +56,17 @@ _aliases: WeakKeyDictionary[Registry, dict[tuple[str, str], FromClause]] = WeakK
 
 
 def to_sql(
-    node: FilterNode, registry: Registry, variables: Variables, *, table: FromClause | None = None
+    node: FilterNode,
+    registry: Registry,
+    variables: Variables,
+    *,
+    table: FromClause | None = None,
+    within: Within | None = None,
 ) -> ColumnElement[bool]:
     """Compile to a condition on the entity's table, or on `table`, an alias of it.
+
+    `within` (entity, its table) says which records may be looked through on the way along a path: one outside counts
+    as absent, so that a filter tells nothing about what its author cannot see.
 
     It is for WHERE, where SQL's unknown counts as false. To negate a filter, wrap the node in Not; `~` on the result
     would turn unknown into unknown and lose rows.
@@ -65,16 +74,19 @@ def to_sql(
     Raises:
         FilterError: a field is computed on read, so that the database does not have it.
     """
-    return _Compiler(registry, variables, table).node(node, negated=False)
+    return _Compiler(registry, variables, table, within).node(node, negated=False)
 
 
 class _Compiler:
     """Pushes `not` down to the comparisons, where alone null needs care; indexes stay usable everywhere else."""
 
-    def __init__(self, registry: Registry, variables: Variables, table: FromClause | None) -> None:
+    def __init__(
+        self, registry: Registry, variables: Variables, table: FromClause | None, within: Within | None
+    ) -> None:
         self.registry = registry
         self.variables = variables
         self.table = table
+        self.within = within
 
     def node(self, node: FilterNode, *, negated: bool) -> Condition:
         match node:
@@ -91,7 +103,7 @@ class _Compiler:
 
     def _term(self, term: Term, *, negated: bool) -> Condition:
         used = _variables_in(term)
-        if self.table is not None or used is None:
+        if self.table is not None or self.within is not None or used is None:
             return self._hop(term, 0, self._root(term), negated=negated)
         kept = _compiled.setdefault(self.registry, OrderedDict())
         key = (id(term), negated, tuple(getattr(self.variables, name) for name in used))
@@ -119,6 +131,10 @@ class _Compiler:
         joined = [target.c.parent_id == table.c.id if hop.many else target.c.id == table.c[hop.column]]
         if "deleted_at" in target.c:
             joined.append(target.c.deleted_at.is_(None))
+        # Child lines are seen by whoever sees the record they belong to.
+        visible = self.within(hop.target, target) if self.within is not None and not hop.many else None
+        if visible is not None:
+            joined.append(visible)
         # A term that holds where the reference leads nowhere is "there is no target for which it does not hold".
         by_absence = not hop.many and term.true_when_absent(number)
         inner = self._hop(term, number + 1, target, negated=by_absence)

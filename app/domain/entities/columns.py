@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Label, ScalarSelect, String, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Interval, Label, ScalarSelect, String, cast, extract, func, literal_column, select
 
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import decide
@@ -98,7 +98,9 @@ def expanded(uow: UnitOfWork, field: FieldDef, table: Any) -> Label[Any]:
     columns = selected_columns(uow, target, fields, inner)
     named: list[Any] = [_key(TITLE_PREFIX), title_expression(uow, target, inner)]
     for column in columns:
-        named += [_key(column.name), column]
+        # PostgreSQL writes an interval in a style of its own; its length in seconds is read back exactly.
+        value = extract("epoch", column) if isinstance(column.type, Interval) else column
+        named += [_key(column.name), value]
     statement = select(func.jsonb_build_object(*named)).where(inner.c.id == table.c[field.column])
     if condition is not None:
         statement = statement.where(condition)

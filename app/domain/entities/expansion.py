@@ -1,12 +1,12 @@
 """References expanded into the records they point at, as far as the actor may see those."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Date, Table, Time, Uuid
+from sqlalchemy import Date, Interval, Table, Time, Uuid
 
 from app.core.errors import InvalidRequest
 from app.core.uow import UnitOfWork
@@ -60,4 +60,5 @@ _READERS: tuple[tuple[type[Any], Callable[[str], Any]], ...] = (
     (Amount, Decimal),
     (Date, date.fromisoformat),
     (Time, time.fromisoformat),
+    (Interval, lambda seconds: timedelta(microseconds=int(Decimal(seconds) * 1_000_000))),
 )

@@ -1,19 +1,19 @@
 """Read records: one, a page of a list, look-up choices, history. Every query goes through the actor's row scope."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, String, Table, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, String, Table, and_, cast, func, or_, select
 
 from app.core.errors import InvalidRequest, NotFound
 from app.core.filters import FilterError, Variables, fields_read, parse, to_sql
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.access.fields import mask, readable_fields
-from app.domain.access.scope import scope
+from app.domain.access.scope import scope, scope_condition
 from app.domain.entities.codec import Codec, codec_of
 from app.domain.entities.columns import (
     EXPAND_PREFIX,
@@ -145,7 +145,8 @@ def _condition(uow: UnitOfWork, entity: EntityDef, query: ListQuery, table: Tabl
     if query.filter not in (None, {}, ""):
         try:
             _refuse_unreadable(uow, entity, query.filter)
-            parts.append(to_sql(parse(query.filter, entity, uow.registry), uow.registry, variables(uow), table=table))
+            node = parse(query.filter, entity, uow.registry)
+            parts.append(to_sql(node, uow.registry, variables(uow), table=table, within=_visible(uow)))
         except FilterError as error:
             raise InvalidRequest(f"filter: {error}") from None
     if query.search.strip():
@@ -153,6 +154,11 @@ def _condition(uow: UnitOfWork, entity: EntityDef, query: ListQuery, table: Tabl
     if "deleted_at" in table.c:
         parts.append(table.c.deleted_at.is_(None))
     return and_(*parts) if parts else None
+
+
+def _visible(uow: UnitOfWork) -> Callable[[str, FromClause], ColumnElement[bool] | None]:
+    """Through which records a filter may look: those that the actor may read."""
+    return lambda entity, table: scope_condition(uow, "read", entity, table)
 
 
 def _refuse_unreadable(uow: UnitOfWork, entity: EntityDef, filter_: Any) -> None:

@@ -11,6 +11,8 @@ from models.fieldtypes import FIELD_TYPES, FieldError
 from models.registry import Registry
 from models.schema import Condition, EntityDef, FieldDef, FieldType
 
+_REQUIRED = ("is required", "required")
+
 Resolve = Callable[[str, UUID], Mapping[str, Any] | None]
 
 
@@ -56,12 +58,26 @@ def check(
     if existing is None:
         _fill_defaults(entity, values, given, variables)
     if problems:
-        # Conditions over values that could not be read would only add confusing complaints.
+        # Conditions over values that could not be read would only add confusing complaints; what is missing in any case
+        # is told at once.
+        known = {problem.path.removeprefix(prefix) for problem in problems}
+        missing = _always_missing(entity, {**(existing or {}), **values}) - known
+        problems += [FieldProblem(f"{prefix}{f.name}", *_REQUIRED) for f in entity.fields if f.name in missing]
         return Checked(values, tuple(problems))
     conditions = _Conditions(entity, registry, {**(existing or {}), **values}, variables, resolve)
     for field in entity.fields:
         problems += _check_conditions(field, conditions, values, existing, prefix)
     return Checked(values, tuple(problems))
+
+
+def _always_missing(entity: EntityDef, record: Mapping[str, Any]) -> set[str]:
+    """Fields without a value that need one, whatever the others hold."""
+    return {
+        field.name
+        for field in entity.fields
+        if field.required and field.writable and field.visible_if is None and field.default != ""
+        if record.get(field.name) in (None, "")
+    }
 
 
 def _refusal(
@@ -149,5 +165,5 @@ def _check_conditions(
     if empty and field.default == "" and field.required:
         return []
     if empty and (field.required or conditions.holds(field.required_if)):
-        return [FieldProblem(f"{prefix}{field.name}", "is required", "required")]
+        return [FieldProblem(f"{prefix}{field.name}", *_REQUIRED)]
     return []

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import xlsxwriter
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response, StreamingResponse
 
@@ -189,6 +188,8 @@ async def _xlsx(pages: AsyncIterator[Page], columns: Sequence[FieldDef], name: s
     with tempfile.NamedTemporaryFile(prefix="steps-export-", suffix=".xlsx", delete=False) as file:
         path = Path(file.name)
     try:
+        import xlsxwriter  # 6 MB that a process needs only once somebody exports
+
         workbook = xlsxwriter.Workbook(path, {"constant_memory": True, "strings_to_formulas": False})
         sheet = workbook.add_worksheet("Export")
         bold = workbook.add_format({"bold": True})

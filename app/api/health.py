@@ -14,6 +14,7 @@ from starlette.responses import Response
 from app.bootstrap import Runtime
 from app.core.migrations import schema_version
 from app.core.server_error import ServerError
+from app.core.start_state import newest_revision
 
 PATIENCE_SECONDS = 2.0
 
@@ -57,7 +58,8 @@ async def _migrations(request: Request) -> str:
     runtime: Runtime = request.app.state.runtime
     newest: str | None = getattr(request.app.state, "newest_migration", None)
     if newest is None:  # it changes only with the code, so it is read once
-        newest = (await schema_version(str(runtime.settings.database_url))).newest
+        # Alembic is asked only where the files alone do not tell: it takes a third of a second to import.
+        newest = newest_revision() or (await schema_version(str(runtime.settings.database_url))).newest
         request.app.state.newest_migration = newest
     async with runtime.engine.connect() as connection:
         current = await connection.scalar(text("SELECT version_num FROM alembic_version"))

@@ -12,9 +12,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from admin_views import site
-from app.api import access, finance, openapi, process_runs, workflow_runs
+from app.api import access, files, finance, openapi, process_runs, workflow_runs
 from app.api.auth.routes import router as auth_router
-from app.api.generated import PREFIX, RecordsApi
+from app.api.generated import PREFIX, RecordsApi, RecordsRoute
 from app.api.health import live, ready
 from app.api.logs import configure_logging
 from app.api.metrics import Metrics
@@ -25,12 +25,13 @@ from app.core.db import asyncpg_dsn
 from app.core.listen import Listener, on_topics
 from app.core.settings import Settings, get_settings
 from app.core.uow import LIVE_CHANNEL
+from app.domain.documents.files import MAX_BYTES
 from jobs.health import WorkerHealth, workers
 from models.registry import Registry, product_registry
 
 STATIC = Path(__file__).resolve().parents[1] / "admin_views" / "static"
 BODY_LIMIT = 16 * MEBIBYTE
-BODY_LIMITS = {"/api/v1/files": 256 * MEBIBYTE}
+BODY_LIMITS = {"/api/v1/files": MAX_BYTES + MEBIBYTE}
 
 
 def create_app(settings: Settings | None = None, *, runtime: Runtime | None = None) -> FastAPI:
@@ -51,16 +52,19 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
     app = FastAPI(title="STEPS", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = given
     app.state.redis = None
+    records = RecordsApi()
     app.router.routes += [
+        RecordsRoute(records),
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/metrics", metrics.endpoint(lambda: _workers(app))),
         Mount("/static", Assets(directory=STATIC)),
     ]
-    for router in (auth_router, access.router, process_runs.router, workflow_runs.router, finance.router):
+    features = (access, process_runs, workflow_runs, finance, files)
+    for router in (auth_router, *(feature.router for feature in features)):
         app.include_router(router)
-    # After the features: what none of them serves is a record of some entity.
-    app.router.routes += [Route(openapi.ADDRESS, openapi.openapi_json), Mount(PREFIX, RecordsApi())]
+    # After the features: what none of them serves is no record, or cannot be done to it, and is answered as such.
+    app.router.routes += [Route(openapi.ADDRESS, openapi.openapi_json), Mount(PREFIX, records)]
     site.mount(app)
     register(app)
     # The last one added is the outermost.

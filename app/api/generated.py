@@ -6,11 +6,14 @@ next request, and finding the route costs the same with a thousand entities.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from starlette.datastructures import URLPath
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from app.api.bodies import json_response, read_json, require_exact, require_object
@@ -31,6 +34,7 @@ from app.domain.entities.history import history
 from app.domain.entities.lookups import lookup_choices
 from app.domain.entities.queries import get_record, list_records
 from app.domain.entities.service import create_record, delete_record, update_record
+from models.registry import Registry
 from models.schema import EntityDef, EntityKind, FieldType
 
 PREFIX = "/api/v1"
@@ -61,6 +65,23 @@ def writable(entity: EntityDef) -> bool:
     return not entity.managed and entity.kind is not EntityKind.CHILD
 
 
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The addresses of one entity: template -> method -> handler."""
+
+    entity: EntityDef
+    methods: Mapping[str, Mapping[str, Handler]]
+
+
+@lru_cache(maxsize=4)
+def resources(registry: Registry) -> Mapping[str, Resource]:
+    """Every entity's resource by its slug, worked out once for a metadata revision."""
+    return {
+        entity.slug: Resource(entity, {template: offered(entity, template) for template in ROUTES})
+        for entity in registry.entities.values()
+    }
+
+
 class RecordsApi:
     """ASGI application for the resources of all entities."""
 
@@ -71,27 +92,59 @@ class RecordsApi:
 
     async def _answer(self, request: Request) -> Response:
         runtime: Runtime = request.app.state.runtime
-        slug, template, rest = _parts(scope_path(request.scope))
+        slug, template, rest = _parts(_path_below(request.scope))
         actor = await actor_of(request)
-        entity = runtime.registry.by_slug.get(slug)
-        methods = offered(entity, template) if entity is not None else {}
-        if entity is None or not methods:
+        resource = resources(runtime.registry).get(slug)
+        methods = resource.methods.get(template) if resource is not None else None
+        if resource is None or not methods:
             raise NotFound("There is nothing at this address.")
+        entity = resource.entity
         request.scope["state"]["route"] = f"{PREFIX}/{slug}{template}"
-        method = "GET" if request.method == "HEAD" else request.method
-        handler = methods.get(method)
+        handler = methods.get(_method(request.scope))
         if handler is None:
             why = "" if writable(entity) else f" {entity.label_plural} are written by the platform itself."
-            detail = f"Use {' or '.join(methods) or 'another address'} here.{why}"
+            detail = f"Use {' or '.join(methods)} here.{why}"
             raise MethodNotAllowed(detail, context={"allow": list(methods)})
         id_ = _id(rest, entity) if template.startswith("/{id}") else None
         return await handler(Call(request, runtime, actor, entity, id_, rest))
 
 
-def scope_path(scope: Scope) -> str:
-    """The path below the place where this application is mounted."""
+class RecordsRoute(BaseRoute):
+    """Takes what certainly is a request for records, so that the features' routes are not tried first, one by one.
+
+    What an entity does not offer (`POST /workflow-runs`) is left to the routes that follow.
+    """
+
+    path = PREFIX
+
+    def __init__(self, records: RecordsApi) -> None:
+        self.records = records
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http" or not scope["path"].startswith(PREFIX, len(scope.get("root_path", ""))):
+            return Match.NONE, {}
+        slug, template, _ = _parts(_path_below(scope))
+        runtime: Runtime = scope["app"].state.runtime
+        resource = resources(runtime.registry).get(slug)
+        known = resource is not None and _method(scope) in resource.methods.get(template, ())
+        return (Match.FULL if known else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.records(scope, receive, send)
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        raise NoMatchFound(name, path_params)
+
+
+def _method(scope: Scope) -> str:
+    method: str = scope["method"]
+    return "GET" if method == "HEAD" else method
+
+
+def _path_below(scope: Scope) -> str:
+    """The path below `PREFIX`, wherever the application is mounted."""
     path: str = scope["path"]
-    return path[len(scope.get("root_path", "")) :]
+    return path[len(scope.get("root_path", "")) :].removeprefix(PREFIX)
 
 
 def _parts(path: str) -> tuple[str, str, str]:

@@ -175,7 +175,8 @@ def describe(app: FastAPI, registry: Registry) -> dict[str, Any]:
         for operation in operations.values():
             _as_ours(operation, is_open=path in OPEN)
     for entity in sorted(registry.entities.values(), key=lambda e: e.slug):
-        document["paths"] |= entity_paths(entity)
+        for path, operations in entity_paths(entity).items():
+            document["paths"][path] = operations | document["paths"].get(path, {})
     document["tags"] = [
         {"name": entity.label_plural, "description": entity.description} for entity in registry.entities.values()
     ]

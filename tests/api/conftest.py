@@ -29,6 +29,12 @@ class Api(Bank):
         self._clients: dict[str, httpx.AsyncClient] = {}
         self._tokens: dict[str, str] = {}
 
+    async def build(self) -> "Api":
+        services = self.runtime.services
+        await super().build()
+        self.runtime.services = services  # the bank by itself goes without what other features add
+        return self
+
     async def token(self, name: str, *, read_only: bool = False) -> str:
         """A token of a person of the bank."""
         token = f"steps_pat_{name.encode().hex()[:12]}_{'r' if read_only else 'w'}{name}-secret-of-the-tests"

@@ -1,10 +1,12 @@
 """One row of every entity for each of several owners, made from the metadata alone, so that new entities join in."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, time, timedelta
 from typing import Any
 from uuid import UUID
 
+from app.api.schemas import example_value
 from app.core.uow import UnitOfWork
 from models.base import uuid7
 from models.registry import Registry
@@ -76,6 +78,16 @@ class Rows:
         self.ids[name] = await add_row(self.uow, name, id=id_, **columns)
         return self.ids[name]
 
+    def _text(self, field: FieldDef, text: str) -> str:
+        """The text where it fits the field; else one that does, with the number in it while there is room."""
+        pattern, longest = field.pattern or ".*", field.length or 200
+        simple = text.partition(" ")[0]
+        for candidate in (text, f"{simple}_{self._number}", f"{simple.upper()}{self._number}", simple):
+            if len(candidate) <= longest and re.fullmatch(pattern, candidate):
+                return candidate
+        example = example_value(field)
+        return str(example) if example and re.fullmatch(pattern, str(example)) else text[:longest]
+
     async def _another(self, name: str) -> UUID | None:
         """A second row of an entity, for a record that refers to two different ones."""
         if name in self.given:
@@ -122,5 +134,5 @@ class Rows:
             case FieldType.JSON:
                 return {field.name: {"of": mark}}
             case _ if field.type in TEXTUAL:
-                return {field.name: f"{mark} {entity.name} {self._number}"}
-        return {field.name: self._number}
+                return {field.name: self._text(field, f"{mark} {entity.name} {self._number}")}
+        return {field.name: self._number if field.max is None else min(self._number, int(field.max))}

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from app.domain.finance.facts import SOURCE_ROLLUP, Fact, store_facts
-from tests.admin.pages_b.conftest import Site
+from tests.admin.pages.conftest import Site
 from tests.factories import SYSTEM, add_row
 from tests.service.workflow.bank import DAY, approval, automatic, manual, reviewed
 

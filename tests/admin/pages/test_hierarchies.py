@@ -11,8 +11,8 @@ from sqlalchemy import text
 from app.core.actor import system_actor
 from app.domain.hierarchy.service import add_node, create_hierarchy
 from tests.admin.conftest import ORIGIN, Browser
-from tests.admin.pages_b.conftest import Site
-from tests.admin.pages_b.test_process import text_of
+from tests.admin.pages.conftest import Site
+from tests.admin.pages.test_process import text_of
 
 FILE = "code,parent_code,label,kind\nM,,Markets,division\nFX,M,Foreign exchange,business\nRATES,M,Rates,business\n"
 

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 
 from app.domain.jobs.runs import queue_job
-from tests.admin.pages_b.conftest import Site
-from tests.admin.pages_b.test_process import text_of
+from tests.admin.pages.conftest import Site
+from tests.admin.pages.test_process import text_of
 from tests.factories import SYSTEM, add_row
 from tests.service.workflow.bank import automatic
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app.domain.workflow.runs import create_run
-from tests.admin.pages_b.conftest import Site
+from tests.admin.pages.conftest import Site
 from tests.factories import SYSTEM
 from tests.service.workflow.bank import DAY, manual, reviewed
 

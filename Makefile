@@ -19,6 +19,8 @@ help: ## Show the targets
 
 .PHONY: run
 run: assets ## Start STEPS with its demo and print the address and the users
+	@# Several processes start at once: compiled before, none does it anew. A folder that is read-only starts all the same.
+	@$(PY) -m compileall -qq app models admin_views jobs || true
 	@exec $(PY) -m app.cli run
 
 .PHONY: test

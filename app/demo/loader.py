@@ -9,7 +9,7 @@ from app.bootstrap import Runtime, build
 from app.core.actor import system_actor
 from app.core.errors import Forbidden
 from app.core.progress import Progress, no_progress
-from app.core.settings import Settings
+from app.core.settings import Settings, SettingsError
 from app.core.start_state import DEMO_LOADED, remember_demo
 from app.core.uow import UnitOfWork
 from app.demo.history import run_history, run_today
@@ -53,6 +53,7 @@ async def load_demo(
             package = package or DemoPackage()
             loaded = await _is_loaded(runtime)
             if not loaded:
+                await _refuse_rest(runtime, package)
                 await _load(runtime, package, settings, progress)
             else:
                 await _renew_passwords(runtime, package, settings)
@@ -66,6 +67,15 @@ async def _is_loaded(runtime: Runtime) -> bool:
     async with runtime.uow(system_actor("Demo")) as uow:
         parameters = uow.table("parameter")
         return await uow.scalar(select(parameters.c.id).where(parameters.c.code == DEMO_LOADED)) is not None
+
+
+async def _refuse_rest(runtime: Runtime, package: DemoPackage) -> None:
+    """A demo whose loading was broken off cannot be taken up: what is there belongs to a bank that is not whole."""
+    if await _accounts(runtime, package):
+        raise SettingsError(
+            "the demo was broken off while it loaded, so this database holds a part of it; remove the data folder "
+            "(STEPS_DATA_DIR, by default `var`) or name an empty database, and start again"
+        )
 
 
 def _password(settings: Settings) -> str:

@@ -10,6 +10,7 @@ from tests.browser.examine import examine
 from tests.browser.person import Person, downloaded
 
 TRADES = "/data/trades"
+LONG_AGO = "2020-01-02"  # a trade of the run's own date would change its PnL
 
 
 async def titles(page: Page) -> list[str]:
@@ -50,7 +51,13 @@ async def new_trade(person: Person, **more: str) -> str:
     """Create a trade over the form; its address."""
     page = await person.open(f"{TRADES}/new")
     await pick(page, "Book", "LDN-USD", "USD")
-    for label, value in {"Currency": "USD", "Quantity": "1000000", "Trade rate per EUR": "1.1", **more}.items():
+    for label, value in {
+        "Trade date": LONG_AGO,
+        "Currency": "USD",
+        "Quantity": "1000000",
+        "Trade rate per EUR": "1.1",
+        **more,
+    }.items():
         await page.get_by_label(label).fill(value)
     await page.get_by_role("button", name="Save", exact=True).click()
     await expect(page.get_by_text("Trade created.")).to_be_visible()
@@ -132,6 +139,7 @@ async def test_the_columns_and_the_view_that_a_person_chooses_are_kept(enter: En
 async def test_a_form_says_what_is_wrong_beside_each_field_and_keeps_what_was_typed(enter: Enter) -> None:
     person = await enter("preparer")
     page = await person.open(f"{TRADES}/new")
+    await page.get_by_label("Trade date").fill(LONG_AGO)
     await page.get_by_label("Currency").fill("usd")
     await page.get_by_label("Quantity").fill("1,000,000")
     await page.get_by_label("Counterparty").fill("Cassel Automotive")

@@ -25,10 +25,9 @@ from app.domain.documents.files import attach_file, open_file
 from app.domain.finance.breaches import comment_breach
 from app.domain.finance.node_figures import NodeFigures, node_figures
 from app.domain.jobs import runs as job_runs
-from app.domain.workflow.checklist import answer_item
 from app.domain.workflow.decisions import Refusal, check_preparing
 from app.domain.workflow.people import holders
-from app.domain.workflow.preparation import save_comment
+from app.domain.workflow.preparation import answer_item, save_comment
 from app.domain.workflow.process_page import ProcessDetail, process_detail
 from app.domain.workflow.process_record import ProcessRecord, process_record
 from app.domain.workflow.process_row import read_process

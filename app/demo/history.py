@@ -26,7 +26,7 @@ from app.domain.notify.inbox import mark_all_read
 from app.domain.sla.sweep import sweep
 from app.domain.workflow import commands
 from app.domain.workflow.automation import release_planned
-from app.domain.workflow.checklist import answer_item
+from app.domain.workflow.preparation import answer_item
 from app.domain.workflow.runs import create_run
 from jobs.automation import HOOKS
 from models.system.tables import outbox

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from app.core.errors import NotFound, TransitionRefused
-from app.domain.workflow.checklist import answer_item
+from app.domain.workflow.preparation import answer_item
 from tests.factories import SYSTEM
 from tests.service.workflow.bank import Bank, manual, reviewed
 

@@ -13,7 +13,7 @@ from app.core.db import create_engine, read_shift
 from app.core.events import Handlers, RecordCreated, RecordDeleted, RecordUpdated
 from app.core.file_store import open_file_store
 from app.core.secret_box import SecretBox
-from app.core.settings import Settings
+from app.core.settings import Settings, SettingsError
 from app.core.uow import Resources, UnitOfWork
 from app.domain.access.accounts import end_access_of_deleted_user, end_access_of_inactive_user
 from app.domain.access.grants import check_written_grant, touch_policy
@@ -74,16 +74,26 @@ class Runtime:
 
 
 async def build(settings: Settings, *, registry: Registry | None = None, pool_size: int = 10) -> Runtime:
-    """Connect and load what every process needs. `settings.database_url` must be set and migrated."""
+    """Connect and load what every process needs. `settings.database_url` must be set and migrated.
+
+    Raises SettingsError for a database whose clock is shifted, outside demo mode.
+    """
     if settings.database_url is None:
         raise ValueError("build() needs settings.database_url; `steps run` fills it in for the embedded server")
     registry = registry or product_registry()
     engine = create_engine(settings.database_url, pool_size=pool_size)
+    shift = await read_shift(engine)
+    if shift and not settings.demo:
+        await engine.dispose()
+        raise SettingsError(
+            "this database has the shifted clock of a demo, and demo mode is off; name a database of your own in "
+            "STEPS_DATABASE_URL, or set STEPS_DEMO=true"
+        )
     return Runtime(
         settings=settings,
         engine=engine,
         registry=registry,
-        clock=Clock(await read_shift(engine)),
+        clock=Clock(shift),
         policy=await load_policy(engine, registry),
         services=_services(settings),
     )

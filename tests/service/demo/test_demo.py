@@ -96,6 +96,17 @@ async def test_outside_demo_mode_the_demo_and_its_clock_are_refused(database_url
         await load_demo(settings_in(tmp_path, database_url=database_url))
 
 
+async def test_a_shifted_clock_is_refused_outside_demo_mode(
+    database_url: str, tmp_path: Path, registry: Registry
+) -> None:
+    runtime = await build(settings_in(tmp_path, database_url=database_url, demo=True), registry=registry)
+    async with runtime.uow(SYSTEM) as uow:
+        await uow.execute(text("INSERT INTO demo_clock (shift, set_at) VALUES ('-3 days', now())"))
+    await runtime.aclose()
+    with pytest.raises(SettingsError, match="shifted clock of a demo"):
+        await build(settings_in(tmp_path, database_url=database_url), registry=registry)
+
+
 async def test_a_demo_that_was_broken_off_is_not_taken_up(database_url: str, tmp_path: Path) -> None:
     settings = settings_in(tmp_path, database_url=database_url, demo=True, demo_password="a-demo-password")
 

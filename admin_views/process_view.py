@@ -4,7 +4,7 @@ Everything is worded, formatted and linked here; the template only lays it out.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -226,7 +226,7 @@ def _span(span: timedelta) -> str:
 
 def actions(drawn: Drawn) -> dict[str, Any]:
     """The buttons: those allowed, those refused with the reason, and apart from them what is not theirs at all."""
-    states = sorted(drawn.detail.actions, key=lambda action: ORDER.index(action.name))
+    states = sorted((_told(drawn, a) for a in drawn.detail.actions), key=lambda action: ORDER.index(action.name))
     primary = next((a.name for a in states if a.allowed and a.name in PRIMARY), None)
     shown = [a for a in states if a.allowed or a.guard not in NOT_THEIRS]
     others = [a for a in states if not a.allowed and a.guard in NOT_THEIRS]
@@ -236,6 +236,20 @@ def actions(drawn: Drawn) -> dict[str, Any]:
         "others": [{"label": a.label, "reason": a.refusal} for a in others],
         "version": drawn.detail.row.row_version,
     }
+
+
+def _told(drawn: Drawn, action: ActionState) -> ActionState:
+    """Whoever prepared it is told so first, rather than which role decides."""
+    row = drawn.detail.row
+    if (
+        action.allowed
+        or action.name is not Name.APPROVE
+        or drawn.me not in row.makers
+        or action.guard not in NOT_THEIRS
+    ):
+        return action
+    reason = f"You prepared what “{row.label}” decides on in round {row.round}. Rule: maker is not checker."
+    return replace(action, guard=Guard.MAKER_IS_NOT_CHECKER, refusal=reason)
 
 
 def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str, Any]:

@@ -76,11 +76,12 @@ class Choice:
         return f"/runs/{run_id}" + (f"?{urlencode(query)}" if query else "")
 
 
-def find_stage(stages: Sequence[StageNode], code: str) -> StageNode | None:
+def find_stage(stages: Sequence[StageNode], wanted: str) -> StageNode | None:
+    """A stage by its code or its id."""
     for stage in stages:
-        if stage.code == code:
+        if wanted in (stage.code, str(stage.id)):
             return stage
-        below = find_stage(stage.stages, code)
+        below = find_stage(stage.stages, wanted)
         if below is not None:
             return below
     return None
@@ -170,7 +171,8 @@ def worst_due(lines: Sequence[ProcessLine], visit: Visit) -> dict[str, Any]:
 def process_line(line: ProcessLine, visit: Visit, now: datetime) -> dict[str, Any]:
     icon, kind = KIND_ICONS[line.kind]
     mine = line.assignee_id == visit.actor.id
-    review = line.state is ProcessState.IN_REVIEW
+    review = line.state is ProcessState.IN_REVIEW and visit.may("transition:approve", "process_run") is not None
+    began = line.started_at or (line.finished_at if line.state.closed else None)  # a decision has no start of its own
     usual = f"usual {line.expected_minutes}m" if line.expected_minutes else ""
     return {
         "href": f"/processes/{line.id}",
@@ -185,13 +187,13 @@ def process_line(line: ProcessLine, visit: Visit, now: datetime) -> dict[str, An
         "mine": mine,
         "unclaimed": line.assignee is None and line.state is ProcessState.READY and bool(line.owner_role),
         "due": due_view(line.due_at, finished_at=line.finished_at, closed=line.state.closed, formats=visit.formats),
-        "started": f"{visit.formats.local(line.started_at):%H:%M}" if line.started_at else "",
+        "started": f"{visit.formats.local(began):%H:%M}" if began else "",
         "took": took(line.started_at, line.finished_at, now),
         "usual": usual,
         "evidence_have": line.evidence_have,
         "evidence_need": line.evidence_need,
         "action": "Review" if review else ("Open" if line.state.closed else "Work"),
-        "primary": mine or review,
+        "primary": review or (mine and not line.state.closed),
     }
 
 

@@ -28,7 +28,6 @@ RUN = """async () => {
     }),
   }));
 }"""
-# Elements that stick out of the window make a person scroll sideways.
 OVERFLOW = """() => {
   const room = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= room) return [];
@@ -52,12 +51,18 @@ async def examine(page: Page, name: str) -> None:
             await page.evaluate("theme => document.documentElement.setAttribute('data-bs-theme', theme)", theme)
             where = f"{name}_{theme}_{size[0]}x{size[1]}"
             await picture(page, where)
-            troubles += [f"{where}: sticks out: {element}" for element in await page.evaluate(OVERFLOW)]
+            troubles += [f"{where}: sticks out: {element}" for element in await sticking_out(page)]
             if theme == "light" or size == DESKTOP:
                 troubles += [f"{where}: {trouble}" for trouble in await accessibility(page)]
     await page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
     await page.reload(wait_until="load")
     assert troubles == [], "\n".join(troubles)
+
+
+async def sticking_out(page: Page) -> list[str]:
+    """Elements that make a person scroll sideways."""
+    found: list[str] = await page.evaluate(OVERFLOW)
+    return found
 
 
 async def picture(page: Page, name: str) -> None:

@@ -107,6 +107,7 @@ async def prepare_commentary(person: Person, run: str, label: str, folder: Path,
     await page.get_by_label("File", exact=True).set_input_files(file)
     await page.get_by_role("button", name="Attach").click()
     await expect(page.get_by_text("“pnl_explain.csv” is attached.")).to_be_visible()
+    await page.wait_for_load_state("load")
     assert await downloaded(page, page.get_by_role("link", name="Download pnl_explain.csv")) == EXPLAIN
     await decide(page, "Submit", comment="All breaches are explained.", says="Submitted and done.")
     await expect(state(page)).to_have_text("Done")

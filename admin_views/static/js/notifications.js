@@ -1,7 +1,4 @@
-// The bell: its number follows the topic `notifications` (data {"unread": n}); the list is loaded when the menu opens.
-// The fragment of /notifications/panel may carry data-unread="n" on any element, which then becomes the number.
-import { toast } from "./toasts.js";
-
+// The bell: when the topic `notifications` reports, the list is asked for again; it carries data-unread="n", the number.
 const bell = document.querySelector("[data-bell]");
 const panel = bell?.querySelector("[data-bell-panel]");
 
@@ -17,12 +14,7 @@ if (bell && panel) {
   bell.addEventListener("toggle", () => {
     if (bell.open) load();
   });
-  bell.addEventListener("live:notifications", (event) => {
-    const { unread, title, kind, resync } = event.detail ?? {};
-    if (typeof unread === "number") setUnread(unread);
-    if (title) toast(kind ?? "info", title);
-    if (bell.open || resync) load();
-  });
+  bell.addEventListener("live:notifications", load);
   panel.addEventListener("htmx:afterSettle", () => {
     const count = Number(panel.querySelector("[data-unread]")?.dataset.unread);
     if (Number.isInteger(count)) setUnread(count);

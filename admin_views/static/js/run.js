@@ -8,3 +8,8 @@ function fold() {
 
 fold();
 document.addEventListener("htmx:afterSwap", fold);
+
+// A dialog in which somebody is writing stays as it is when the run changes.
+document.addEventListener("htmx:oobBeforeSwap", (event) => {
+  if (event.detail.target.querySelector("dialog[open]")) event.detail.shouldSwap = false;
+});

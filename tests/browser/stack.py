@@ -43,7 +43,7 @@ async def running_stack(database_url: str, folder: Path) -> AsyncIterator[Stack]
     given = test_settings(folder, database_url=database_url, demo=True, demo_password=PASSWORD, port=free_port())
     redis = start_embedded(given, postgres=False)
     try:
-        settings = test_settings(folder, **{**given.model_dump(), "redis_url": redis.redis_url})
+        settings = given.model_copy(update={"redis_url": redis.redis_url})
         await load_demo(settings, package=DemoPackage(history_days=HISTORY_DAYS))
         async with served(settings, folder) as stack:
             yield stack

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -52,12 +53,20 @@ def running_in(folder: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Outside pytest's own folder: another run of the tests would close that to the servers' account again."""
+    with tempfile.TemporaryDirectory(prefix="steps-embedded-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+def servers() -> Iterator[EmbeddedServers]:
     # A path with a space, and far longer than the 107 bytes that a socket file may have.
-    folder = tmp_path_factory.mktemp("a folder") / ("long " * 25).strip() / "var"
-    with start_embedded(settings_in(folder), durable=False) as running:
-        yield running
+    with tempfile.TemporaryDirectory(prefix="a folder ") as above:
+        folder = Path(above) / ("long " * 25).strip() / "var"
+        with start_embedded(settings_in(folder), durable=False) as running:
+            yield running
 
 
 def test_postgres_18_answers_with_the_extensions_the_platform_needs(servers: EmbeddedServers) -> None:

@@ -46,7 +46,8 @@ class Watch:
         said = [
             f"console: {text} ({url})"
             for text, url in self._messages
-            if not (text.startswith(REFUSED_PAGE) and url in self._refused)
+            # A refusal that the browser mentions is an answer; a file of ours that is missing is not, nor is a fault.
+            if not (text.startswith(REFUSED_PAGE) and (url in self._refused or "/static/" not in url))
         ]
         return [*said, *self._faults]
 

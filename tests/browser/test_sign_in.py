@@ -58,10 +58,13 @@ async def test_a_session_that_was_ended_elsewhere_leads_to_the_sign_in_and_back_
     here, there = await enter("operations", fresh=True), await enter("operations", signed_in=False)
     await there.context.add_cookies(await here.context.cookies())  # type: ignore[arg-type]
     await there.open("/runs")
+    wanted = await there.page.get_by_role("link", name="Daily FX PnL close").first.evaluate("link => link.href")
+    # A live page notices by itself that the session is over; here the person comes back to a page that has slept.
+    await there.page.goto("about:blank")
     await here.page.get_by_label("Priya Nair, account and preferences").click()
     await here.page.get_by_role("button", name="Sign out").click()
     await expect(here.page.get_by_text("You are signed out.")).to_be_visible()
-    await there.page.get_by_role("link", name="Daily FX PnL close").first.click()
+    await there.page.goto(wanted)
     await expect(there.page.get_by_role("heading", name="Sign in")).to_be_visible()
     await there.sign_in()
     await expect(there.page.get_by_role("heading", name="Daily FX PnL close", level=1)).to_be_visible()

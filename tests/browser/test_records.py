@@ -75,6 +75,7 @@ async def test_a_list_is_searched_filtered_sorted_and_exported_as_it_is_shown(en
     assert set(await titles(page)) == {f"FXT-00000{number}" for number in range(1, 10)}
     await page.get_by_role("link", name="Clear all").click()
     await expect(page.locator("h1 .s-count")).to_have_text(everything)
+    await page.wait_for_load_state("load")
 
     await add_filter(page, "Currency", "is", "BRL")
     await add_filter(page, "Captured after the cut", "is", "Yes")
@@ -115,6 +116,7 @@ async def test_the_columns_and_the_view_that_a_person_chooses_are_kept(enter: En
     await expect(head).not_to_contain_text("Product")
     await expect(head).to_contain_text("Trader")
     await expect(page.locator(".s-chip")).to_contain_text("TRY")
+    await page.wait_for_load_state("load")
 
     await page.get_by_role("button", name="Save view").click()
     dialog = page.get_by_role("dialog", name="Save view")
@@ -127,10 +129,12 @@ async def test_the_columns_and_the_view_that_a_person_chooses_are_kept(enter: En
     await page.get_by_role("navigation", name="Saved views").get_by_role("link", name="Lira").click()
     await expect(page.locator(".s-chip")).to_contain_text("TRY")
     assert set(await cells(page, "Currency")) == {"TRY"}
+    await page.wait_for_load_state("load")
 
     await page.get_by_role("button", name="Delete view").click()
     await page.get_by_role("dialog", name="Delete view").get_by_role("button", name="Delete view").click()
     await expect(page.get_by_text("The view “Lira” is deleted.")).to_be_visible()
+    await page.wait_for_load_state("load")
     await page.locator("[data-columns] > summary").click()
     await page.get_by_role("button", name="Default columns").click()
     await expect(head).to_contain_text("Product")
@@ -146,6 +150,7 @@ async def test_a_form_says_what_is_wrong_beside_each_field_and_keeps_what_was_ty
     await page.get_by_role("button", name="Save", exact=True).click()
     summary = page.locator("[data-error-summary]")
     await expect(summary).to_be_focused()
+    await page.wait_for_load_state("load")
     await expect(summary).to_contain_text("things need attention")
     for field in ("book", "currency", "rate"):
         await expect(page.locator(f'[data-field="{field}"] .s-err')).to_be_visible()
@@ -191,6 +196,7 @@ async def test_two_people_who_edit_one_record_lose_nothing_and_its_history_tells
     await expect(mine.get_by_label("Counterparty")).to_have_value("Borealis Timber")
     await expect(mine.get_by_label("Note")).to_have_value("Split with the second desk")
     await expect(mine.get_by_label("Trader")).to_have_value("K. Mori")
+    await mine.wait_for_load_state("load")
     await mine.get_by_role("button", name="Save", exact=True).click()
     await expect(mine.get_by_text("Saved.")).to_be_visible()
 

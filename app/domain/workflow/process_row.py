@@ -1,8 +1,9 @@
 """A process run as the engine decides on it: its row, its run and what its definition asks for, in one statement."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -125,16 +126,28 @@ async def _one(uow: UnitOfWork, statement: TextualSelect, process_run_id: UUID) 
 
 def process_row(values: Sequence[Any]) -> ProcessRow:
     """Build from a row of `COLUMNS`."""
-    v = list(values)
-    v[5], v[6] = ProcessKind(v[5]), ProcessState(v[6])
-    v[12], v[13] = ids(v[12]), ids(v[13])
-    v[25] = ProcessState(v[25]) if v[25] else None
-    v[33] = RunState(v[33])
-    v[39] = orjson.loads(v[39]) if v[39] else {}
-    v[40], v[41] = v[40] or 1, v[41] or 0
-    v[42] = tuple(v[42])
-    return ProcessRow(*v)
+    named = dict(zip(_NAMES, values, strict=False))
+    for name, convert in _CONVERTED.items():
+        named[name] = convert(named[name])
+    return ProcessRow(**named)
 
 
 def ids(json_text: str | None) -> tuple[UUID, ...]:
     return tuple(UUID(item) for item in orjson.loads(json_text)) if json_text else ()
+
+
+_NAMES = tuple(field.name for field in fields(ProcessRow))
+_CONVERTED: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "kind": ProcessKind,
+        "state": ProcessState,
+        "makers": ids,
+        "signers": ids,
+        "state_before_hold": lambda value: ProcessState(value) if value else None,
+        "run_state": RunState,
+        "parameters": lambda value: orjson.loads(value) if value else {},
+        "max_attempts": lambda value: value or 1,
+        "backoff_seconds": lambda value: value or 0,
+        "level_roles": tuple,
+    }
+)

@@ -421,8 +421,8 @@ BEGIN
     IF TG_OP = 'DELETE' AND OLD.state <> 'draft' THEN
         RAISE EXCEPTION 'Version % is % and is never deleted.', OLD.number, OLD.state USING ERRCODE = 'SPV01';
     END IF;
-    IF TG_OP = 'UPDATE' AND OLD.state <> 'draft' AND (NEW.state = 'draft'
-            OR (NEW.workflow_id, NEW.number, NEW.digest) IS DISTINCT FROM (OLD.workflow_id, OLD.number, OLD.digest)) THEN
+    IF TG_OP = 'UPDATE' AND OLD.state <> 'draft' AND (NEW.state = 'draft' OR (NEW.workflow_id, NEW.number, NEW.digest)
+            IS DISTINCT FROM (OLD.workflow_id, OLD.number, OLD.digest)) THEN
         RAISE EXCEPTION 'Version % is % and never changes; make a new draft of it and change that.',
             OLD.number, OLD.state USING ERRCODE = 'SPV01';
     END IF;

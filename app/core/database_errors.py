@@ -23,6 +23,8 @@ def translate(error: DBAPIError, registry: Registry) -> StepsError | None:
             return Conflict(message) if message else None
         case "23503" | "23001":
             return _foreign_key(cause, registry, in_use=state == "23001")
+        case "SPV01":  # raised by our own triggers, in words
+            return Conflict(str(getattr(cause, "message", "") or cause))
         case "22P05" | "22021":
             return InvalidRequest("The text contains a character that cannot be stored; remove it.")
         case "22003" | "22008":

@@ -83,7 +83,7 @@ async def _run(bank: Bank, uow: UnitOfWork, application: str, calendar: UUID) ->
     workflow = await add_row(
         uow, "workflow", code=application, label=application, application_id=app, calendar_id=calendar, active=True
     )
-    version = await add_row(uow, "workflow_version", workflow_id=workflow, number=1, state="published")
+    version = await add_row(uow, "workflow_version", workflow_id=workflow, number=1, state="draft")
     stage = await add_row(uow, "stage", version_id=version, code="s", label="S", rank=0, path=workflow.hex)
     common = {"application_id": app, "node_id": bank.nodes["FX"]}
     run = await add_row(

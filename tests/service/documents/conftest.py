@@ -42,7 +42,7 @@ class Papers(World):
             workflow = await add_row(
                 uow, "workflow", code="CLOSE", label="Close", application_id=app, calendar_id=calendar, active=True
             )
-            version = await add_row(uow, "workflow_version", workflow_id=workflow, number=1, state="published")
+            version = await add_row(uow, "workflow_version", workflow_id=workflow, number=1, state="draft")
             stage = await add_row(uow, "stage", version_id=version, code="s", label="S", rank=0, path=workflow.hex)
             run = await add_row(
                 uow, "workflow_run", reference="R-1", label="Close", workflow_id=workflow, version_id=version,

@@ -256,6 +256,162 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_record_transition_version_id"), "record_transition", ["version_id"], unique=False)
     op.create_table(
+        "schedule",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=False, comment="Code"),
+        sa.Column("label", sa.Text(), nullable=False, comment="Label"),
+        sa.Column("active", sa.Boolean(), nullable=False, comment="Active"),
+        sa.Column("workflow_id", sa.Uuid(), nullable=False, comment="Workflow"),
+        sa.Column("node_id", sa.Uuid(), nullable=True, comment="Node"),
+        sa.Column("variant", sa.Text(), nullable=True, comment="Variant"),
+        sa.Column("period", sa.Text(), nullable=False, comment="Period"),
+        sa.Column("every", sa.BigInteger(), nullable=False, comment="Every"),
+        sa.Column("weekdays", postgresql.ARRAY(sa.Text()), nullable=True, comment="Weekdays"),
+        sa.Column("cron", sa.Text(), nullable=True, comment="Cron"),
+        sa.Column("year_begins", sa.BigInteger(), nullable=False, comment="Year begins in month"),
+        sa.Column("retail_pattern", sa.Text(), nullable=True, comment="Weeks of a quarter"),
+        sa.Column("retail_year_start", sa.Date(), nullable=True, comment="A year begins on"),
+        sa.Column("retail_rule", sa.Text(), nullable=True, comment="The year ends on"),
+        sa.Column("anchor", sa.Text(), nullable=False, comment="Counted from"),
+        sa.Column("offset", sa.Text(), nullable=False, comment="Offset"),
+        sa.Column("roll", sa.Text(), nullable=False, comment="On a day that is not worked"),
+        sa.Column("calendars", sa.Text(), nullable=True, comment="Calendars"),
+        sa.Column("business_date_rule", sa.Text(), nullable=False, comment="Business date of the run"),
+        sa.Column("at", sa.Time(), nullable=True, comment="Time"),
+        sa.Column("zone", sa.Text(), nullable=False, comment="Time zone"),
+        sa.Column("advance", sa.BigInteger(), nullable=False, comment="Days in advance"),
+        sa.Column("advance_unit", sa.Text(), nullable=False, comment="Counted in"),
+        sa.Column("catch_up", sa.Text(), nullable=False, comment="After an outage"),
+        sa.Column("grace_minutes", sa.BigInteger(), nullable=False, comment="Missed after minutes"),
+        sa.Column("valid_from", sa.Date(), nullable=True, comment="Valid from"),
+        sa.Column("valid_until", sa.Date(), nullable=True, comment="Valid until"),
+        sa.Column("next_due_at", types.UtcDateTime(), nullable=True, comment="Next"),
+        sa.Column("handled_until", types.UtcDateTime(), nullable=True, comment="Handled until"),
+        sa.Column("computed_at", types.UtcDateTime(), nullable=True, comment="Computed at"),
+        sa.Column("trouble", sa.Text(), nullable=True, comment="Trouble"),
+        sa.CheckConstraint("advance_unit IN ('calendar', 'working')", name=op.f("ck_schedule_advance_unit_choice")),
+        sa.CheckConstraint("anchor IN ('start', 'end')", name=op.f("ck_schedule_anchor_choice")),
+        sa.CheckConstraint(
+            "business_date_rule IN ('occurrence', 'previous_working_day', 'period_start', 'period_end', 'last_working_day')",
+            name=op.f("ck_schedule_business_date_rule_choice"),
+        ),
+        sa.CheckConstraint("catch_up IN ('all', 'latest', 'none')", name=op.f("ck_schedule_catch_up_choice")),
+        sa.CheckConstraint(
+            "period IN ('daily', 'weekly', 'month', 'quarter', 'year', 'retail_month', 'retail_quarter', 'retail_year', 'cron')",
+            name=op.f("ck_schedule_period_choice"),
+        ),
+        sa.CheckConstraint("retail_pattern IN ('445', '454', '544')", name=op.f("ck_schedule_retail_pattern_choice")),
+        sa.CheckConstraint("retail_rule IN ('last', 'nearest')", name=op.f("ck_schedule_retail_rule_choice")),
+        sa.CheckConstraint(
+            "roll IN ('none', 'following', 'modified_following', 'preceding', 'modified_preceding', 'end_of_month')",
+            name=op.f("ck_schedule_roll_choice"),
+        ),
+        sa.CheckConstraint(
+            "valid_until IS NULL OR valid_from IS NULL OR valid_until >= valid_from", name=op.f("ck_schedule_span")
+        ),
+        sa.ForeignKeyConstraint(
+            ["node_id"], ["hierarchy_node.id"], name=op.f("fk_schedule_node_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_schedule_workflow_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schedule")),
+        sa.UniqueConstraint("code", name="uq_schedule_code"),
+        comment="Schedule",
+    )
+    op.create_index(
+        "ix_schedule_next_due",
+        "schedule",
+        ["next_due_at"],
+        unique=False,
+        postgresql_where=sa.text("active AND next_due_at IS NOT NULL"),
+    )
+    op.create_index(op.f("ix_schedule_node_id"), "schedule", ["node_id"], unique=False)
+    op.create_index(op.f("ix_schedule_workflow_id"), "schedule", ["workflow_id"], unique=False)
+    op.create_table(
+        "event_trigger",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=False, comment="Code"),
+        sa.Column("label", sa.Text(), nullable=False, comment="Label"),
+        sa.Column("active", sa.Boolean(), nullable=False, comment="Active"),
+        sa.Column("workflow_id", sa.Uuid(), nullable=False, comment="Starts"),
+        sa.Column("kind", sa.Text(), nullable=False, comment="Kind"),
+        sa.Column("entity", sa.Text(), nullable=True, comment="Entity"),
+        sa.Column("change", sa.Text(), nullable=True, comment="When it is"),
+        sa.Column("source_workflow_id", sa.Uuid(), nullable=True, comment="Runs of"),
+        sa.Column("run_state", sa.Text(), nullable=True, comment="That become"),
+        sa.Column("source_schedule_id", sa.Uuid(), nullable=True, comment="Schedule"),
+        sa.Column("source", sa.Text(), nullable=True, comment="Arrives"),
+        sa.Column("folder", sa.Text(), nullable=True, comment="Folder"),
+        sa.Column("file_name", sa.Text(), nullable=True, comment="File name"),
+        sa.Column("secret", sa.LargeBinary(), nullable=True, comment="Secret"),
+        sa.Column("token", sa.Text(), nullable=True, comment="Address token"),
+        sa.Column(
+            "payload_fields",
+            postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
+            nullable=True,
+            comment="Payload fields",
+        ),
+        sa.Column(
+            "condition", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Condition"
+        ),
+        sa.Column("business_date_rule", sa.Text(), nullable=False, comment="Business date of the run"),
+        sa.Column("date_field", sa.Text(), nullable=True, comment="Field with the date"),
+        sa.Column("node_id", sa.Uuid(), nullable=True, comment="Node"),
+        sa.Column("node_field", sa.Text(), nullable=True, comment="Field with the node"),
+        sa.Column("variant", sa.Text(), nullable=True, comment="Variant"),
+        sa.Column("variant_field", sa.Text(), nullable=True, comment="Field with the variant"),
+        sa.Column("most_per_hour", sa.BigInteger(), nullable=False, comment="At most in an hour"),
+        sa.CheckConstraint(
+            "business_date_rule IN ('payload', 'today', 'working_day', 'previous_working_day')",
+            name=op.f("ck_event_trigger_business_date_rule_choice"),
+        ),
+        sa.CheckConstraint("change IN ('created', 'changed', 'saved')", name=op.f("ck_event_trigger_change_choice")),
+        sa.CheckConstraint(
+            "kind IN ('event', 'webhook', 'file', 'schedule', 'run_state')", name=op.f("ck_event_trigger_kind_choice")
+        ),
+        sa.CheckConstraint(
+            "run_state IN ('active', 'done', 'on_hold', 'cancelled')", name=op.f("ck_event_trigger_run_state_choice")
+        ),
+        sa.CheckConstraint("source IN ('folder', 'document')", name=op.f("ck_event_trigger_source_choice")),
+        sa.ForeignKeyConstraint(
+            ["node_id"], ["hierarchy_node.id"], name=op.f("fk_event_trigger_node_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["source_schedule_id"],
+            ["schedule.id"],
+            name=op.f("fk_event_trigger_source_schedule_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["source_workflow_id"],
+            ["workflow.id"],
+            name=op.f("fk_event_trigger_source_workflow_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_event_trigger_workflow_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_event_trigger")),
+        sa.UniqueConstraint("code", name="uq_event_trigger_code"),
+        sa.UniqueConstraint("token", name="uq_event_trigger_token"),
+        comment="Trigger",
+    )
+    op.create_index(op.f("ix_event_trigger_node_id"), "event_trigger", ["node_id"], unique=False)
+    op.create_index(op.f("ix_event_trigger_source_schedule_id"), "event_trigger", ["source_schedule_id"], unique=False)
+    op.create_index(op.f("ix_event_trigger_source_workflow_id"), "event_trigger", ["source_workflow_id"], unique=False)
+    op.create_index(op.f("ix_event_trigger_workflow_id"), "event_trigger", ["workflow_id"], unique=False)
+    op.create_table(
         "migration_plan",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
@@ -344,6 +500,102 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_migration_item_plan_id"), "migration_item", ["plan_id"], unique=False)
     op.create_index(op.f("ix_migration_item_run_id"), "migration_item", ["run_id"], unique=False)
+    op.create_table(
+        "schedule_occurrence",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("schedule_id", sa.Uuid(), nullable=False, comment="Schedule"),
+        sa.Column("workflow_id", sa.Uuid(), nullable=False, comment="Workflow"),
+        sa.Column("business_date", sa.Date(), nullable=False, comment="Business date"),
+        sa.Column("nominal_date", sa.Date(), nullable=False, comment="Nominal date"),
+        sa.Column("due_at", types.UtcDateTime(), nullable=False, comment="Due"),
+        sa.Column("state", sa.Text(), nullable=False, comment="State"),
+        sa.Column("cause", sa.Text(), nullable=True, comment="Cause"),
+        sa.Column("reason", sa.Text(), nullable=True, comment="Reason"),
+        sa.Column("run_id", sa.Uuid(), nullable=True, comment="Run"),
+        sa.Column("attempts", sa.BigInteger(), nullable=False, comment="Attempts"),
+        sa.Column("retry_at", types.UtcDateTime(), nullable=True, comment="Next attempt"),
+        sa.Column("handled_at", types.UtcDateTime(), nullable=False, comment="Handled at"),
+        sa.CheckConstraint(
+            "cause IN ('moved_onto_another', 'missed', 'superseded', 'workflow_inactive', 'not_published', 'not_possible', 'error')",
+            name=op.f("ck_schedule_occurrence_cause_choice"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('created', 'omitted', 'failed')", name=op.f("ck_schedule_occurrence_state_choice")
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["workflow_run.id"], name=op.f("fk_schedule_occurrence_run_id"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"], ["schedule.id"], name=op.f("fk_schedule_occurrence_schedule_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_schedule_occurrence_workflow_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schedule_occurrence")),
+        sa.UniqueConstraint("schedule_id", "business_date", "due_at", name="uq_schedule_occurrence_once"),
+        comment="Schedule occurrence",
+    )
+    op.create_index("ix_schedule_occurrence_due", "schedule_occurrence", ["schedule_id", "due_at"], unique=False)
+    op.create_index(
+        "ix_schedule_occurrence_retry",
+        "schedule_occurrence",
+        ["retry_at"],
+        unique=False,
+        postgresql_where=sa.text("retry_at IS NOT NULL"),
+    )
+    op.create_index(op.f("ix_schedule_occurrence_run_id"), "schedule_occurrence", ["run_id"], unique=False)
+    op.create_index(op.f("ix_schedule_occurrence_schedule_id"), "schedule_occurrence", ["schedule_id"], unique=False)
+    op.create_index(op.f("ix_schedule_occurrence_workflow_id"), "schedule_occurrence", ["workflow_id"], unique=False)
+    op.create_table(
+        "trigger_firing",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("trigger_id", sa.Uuid(), nullable=False, comment="Trigger"),
+        sa.Column("workflow_id", sa.Uuid(), nullable=False, comment="Workflow"),
+        sa.Column("at", types.UtcDateTime(), nullable=False, comment="At"),
+        sa.Column("delivery", sa.Text(), nullable=False, comment="Delivery"),
+        sa.Column("payload_digest", sa.Text(), nullable=True, comment="Payload digest"),
+        sa.Column(
+            "payload", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Payload"
+        ),
+        sa.Column("depth", sa.BigInteger(), nullable=False, comment="Depth"),
+        sa.Column("outcome", sa.Text(), nullable=False, comment="Outcome"),
+        sa.Column("reason", sa.Text(), nullable=True, comment="Reason"),
+        sa.Column("business_date", sa.Date(), nullable=True, comment="Business date"),
+        sa.Column("run_id", sa.Uuid(), nullable=True, comment="Run"),
+        sa.Column("attempts", sa.BigInteger(), nullable=False, comment="Attempts"),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True, comment="Finished at"),
+        sa.CheckConstraint(
+            "outcome IN ('pending', 'started', 'existing', 'refused', 'failed')",
+            name=op.f("ck_trigger_firing_outcome_choice"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["workflow_run.id"], name=op.f("fk_trigger_firing_run_id"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(
+            ["trigger_id"], ["event_trigger.id"], name=op.f("fk_trigger_firing_trigger_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_trigger_firing_workflow_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_trigger_firing")),
+        sa.UniqueConstraint("trigger_id", "delivery", name="uq_trigger_firing_once"),
+        comment="Trigger firing",
+    )
+    op.create_index("ix_trigger_firing_at", "trigger_firing", ["trigger_id", "at"], unique=False)
+    op.create_index("ix_trigger_firing_run", "trigger_firing", ["run_id"], unique=False)
+    op.create_index(op.f("ix_trigger_firing_run_id"), "trigger_firing", ["run_id"], unique=False)
+    op.create_index(op.f("ix_trigger_firing_trigger_id"), "trigger_firing", ["trigger_id"], unique=False)
+    op.create_index(op.f("ix_trigger_firing_workflow_id"), "trigger_firing", ["workflow_id"], unique=False)
     op.add_column("pnl_threshold", sa.Column("lifecycle_state", sa.Text(), nullable=True, comment="State"))
     op.add_column(
         "pnl_threshold", sa.Column("lifecycle_version_id", sa.Uuid(), nullable=True, comment="Lifecycle version")
@@ -585,6 +837,22 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")
     op.drop_column("pnl_threshold", "lifecycle_version_id")
     op.drop_column("pnl_threshold", "lifecycle_state")
+    op.drop_index(op.f("ix_trigger_firing_workflow_id"), table_name="trigger_firing")
+    op.drop_index(op.f("ix_trigger_firing_trigger_id"), table_name="trigger_firing")
+    op.drop_index(op.f("ix_trigger_firing_run_id"), table_name="trigger_firing")
+    op.drop_index("ix_trigger_firing_run", table_name="trigger_firing")
+    op.drop_index("ix_trigger_firing_at", table_name="trigger_firing")
+    op.drop_table("trigger_firing")
+    op.drop_index(op.f("ix_schedule_occurrence_workflow_id"), table_name="schedule_occurrence")
+    op.drop_index(op.f("ix_schedule_occurrence_schedule_id"), table_name="schedule_occurrence")
+    op.drop_index(op.f("ix_schedule_occurrence_run_id"), table_name="schedule_occurrence")
+    op.drop_index(
+        "ix_schedule_occurrence_retry",
+        table_name="schedule_occurrence",
+        postgresql_where=sa.text("retry_at IS NOT NULL"),
+    )
+    op.drop_index("ix_schedule_occurrence_due", table_name="schedule_occurrence")
+    op.drop_table("schedule_occurrence")
     op.drop_index(op.f("ix_migration_item_run_id"), table_name="migration_item")
     op.drop_index(op.f("ix_migration_item_plan_id"), table_name="migration_item")
     op.drop_index(
@@ -596,6 +864,17 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_migration_plan_from_version_id"), table_name="migration_plan")
     op.drop_index(op.f("ix_migration_plan_executed_by_id"), table_name="migration_plan")
     op.drop_table("migration_plan")
+    op.drop_index(op.f("ix_event_trigger_workflow_id"), table_name="event_trigger")
+    op.drop_index(op.f("ix_event_trigger_source_workflow_id"), table_name="event_trigger")
+    op.drop_index(op.f("ix_event_trigger_source_schedule_id"), table_name="event_trigger")
+    op.drop_index(op.f("ix_event_trigger_node_id"), table_name="event_trigger")
+    op.drop_table("event_trigger")
+    op.drop_index(op.f("ix_schedule_workflow_id"), table_name="schedule")
+    op.drop_index(op.f("ix_schedule_node_id"), table_name="schedule")
+    op.drop_index(
+        "ix_schedule_next_due", table_name="schedule", postgresql_where=sa.text("active AND next_due_at IS NOT NULL")
+    )
+    op.drop_table("schedule")
     op.drop_index(op.f("ix_record_transition_version_id"), table_name="record_transition")
     op.drop_index(
         "ix_record_transition_source", table_name="record_transition", postgresql_where=sa.text("source IS NOT NULL")

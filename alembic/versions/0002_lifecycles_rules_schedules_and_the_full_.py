@@ -45,6 +45,72 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_lifecycle_entity"), "lifecycle", ["entity"], unique=False)
     op.create_table(
+        "rejection_reason",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=False, comment="Code"),
+        sa.Column("label", sa.Text(), nullable=False, comment="Label"),
+        sa.Column("description", sa.Text(), nullable=True, comment="Description"),
+        sa.Column("rank", sa.BigInteger(), nullable=False, comment="Order"),
+        sa.Column("active", sa.Boolean(), nullable=False, comment="Active"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rejection_reason")),
+        sa.UniqueConstraint("code", name="uq_rejection_reason_code"),
+        comment="Rejection reason",
+    )
+    op.create_table(
+        "user_group",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=False, comment="Code"),
+        sa.Column("label", sa.Text(), nullable=False, comment="Label"),
+        sa.Column("active", sa.Boolean(), nullable=False, comment="Active"),
+        sa.Column("description", sa.Text(), nullable=True, comment="Description"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_user_group")),
+        sa.UniqueConstraint("code", name="uq_user_group_code"),
+        comment="User group",
+    )
+    op.create_table(
+        "delegation",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("delegator_id", sa.Uuid(), nullable=False, comment="Absent"),
+        sa.Column("delegate_id", sa.Uuid(), nullable=False, comment="Stands in"),
+        sa.Column("application_id", sa.Uuid(), nullable=True, comment="Application"),
+        sa.Column("valid_from", types.UtcDateTime(), nullable=False, comment="From"),
+        sa.Column("valid_until", types.UtcDateTime(), nullable=False, comment="Until"),
+        sa.Column("reason", sa.Text(), nullable=False, comment="Reason"),
+        sa.Column("revoked_at", types.UtcDateTime(), nullable=True, comment="Revoked"),
+        sa.CheckConstraint("delegator_id <> delegate_id", name=op.f("ck_delegation_not_oneself")),
+        sa.CheckConstraint("valid_until > valid_from", name=op.f("ck_delegation_period")),
+        sa.ForeignKeyConstraint(
+            ["application_id"], ["application.id"], name=op.f("fk_delegation_application_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["delegate_id"], ["app_user.id"], name=op.f("fk_delegation_delegate_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["delegator_id"], ["app_user.id"], name=op.f("fk_delegation_delegator_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delegation")),
+        comment="Delegation",
+    )
+    op.create_index(op.f("ix_delegation_application_id"), "delegation", ["application_id"], unique=False)
+    op.create_index("ix_delegation_delegate", "delegation", ["delegate_id", "valid_until"], unique=False)
+    op.create_index(op.f("ix_delegation_delegate_id"), "delegation", ["delegate_id"], unique=False)
+    op.create_index(op.f("ix_delegation_delegator_id"), "delegation", ["delegator_id"], unique=False)
+    op.create_table(
         "lifecycle_version",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
@@ -91,6 +157,81 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("state = 'published'"),
     )
+    op.create_table(
+        "process_candidate",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("user_group_id", sa.Uuid(), nullable=True, comment="Group"),
+        sa.Column("user_id", sa.Uuid(), nullable=True, comment="Person"),
+        sa.CheckConstraint(
+            "(user_group_id IS NULL) <> (user_id IS NULL)", name=op.f("ck_process_candidate_one_of_two")
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_group_id"], ["user_group.id"], name=op.f("fk_process_candidate_user_group_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["app_user.id"], name=op.f("fk_process_candidate_user_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_process_candidate")),
+        comment="Candidate",
+    )
+    op.create_index(op.f("ix_process_candidate_user_group_id"), "process_candidate", ["user_group_id"], unique=False)
+    op.create_index(op.f("ix_process_candidate_user_id"), "process_candidate", ["user_id"], unique=False)
+    op.create_table(
+        "rule",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=False, comment="Code"),
+        sa.Column("label", sa.Text(), nullable=False, comment="Label"),
+        sa.Column("kind", sa.Text(), nullable=False, comment="Kind"),
+        sa.Column("purpose", sa.Text(), nullable=False, comment="Used for"),
+        sa.Column("application_id", sa.Uuid(), nullable=False, comment="Application"),
+        sa.Column("description", sa.Text(), nullable=True, comment="Description"),
+        sa.Column("active", sa.Boolean(), nullable=False, comment="Active"),
+        sa.CheckConstraint("kind IN ('decision_table', 'expression')", name=op.f("ck_rule_kind_choice")),
+        sa.CheckConstraint(
+            "purpose IN ('general', 'guard', 'process_routing', 'pnl_threshold', 'field_validation')",
+            name=op.f("ck_rule_purpose_choice"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["application_id"], ["application.id"], name=op.f("fk_rule_application_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rule")),
+        sa.UniqueConstraint("code", name="uq_rule_code"),
+        comment="Business rule",
+    )
+    op.create_index(op.f("ix_rule_application_id"), "rule", ["application_id"], unique=False)
+    op.create_table(
+        "user_group_member",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("parent_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False, comment="User"),
+        sa.ForeignKeyConstraint(
+            ["parent_id"], ["user_group.id"], name=op.f("fk_user_group_member_parent_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["app_user.id"], name=op.f("fk_user_group_member_user_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_user_group_member")),
+        sa.UniqueConstraint("parent_id", "user_id", name="uq_user_group_member_user"),
+        comment="Group member",
+    )
+    op.create_index(op.f("ix_user_group_member_parent_id"), "user_group_member", ["parent_id"], unique=False)
+    op.create_index(op.f("ix_user_group_member_user_id"), "user_group_member", ["user_id"], unique=False)
     op.create_table(
         "lifecycle_state",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -255,6 +396,148 @@ def upgrade() -> None:
         postgresql_where=sa.text("source IS NOT NULL"),
     )
     op.create_index(op.f("ix_record_transition_version_id"), "record_transition", ["version_id"], unique=False)
+    op.create_table(
+        "rule_version",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("rule_id", sa.Uuid(), nullable=False, comment="Rule"),
+        sa.Column("number", sa.BigInteger(), nullable=False, comment="Number"),
+        sa.Column("state", sa.Text(), nullable=False, comment="State"),
+        sa.Column("valid_from", sa.Date(), nullable=True, comment="In force from"),
+        sa.Column(
+            "content", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False, comment="Content"
+        ),
+        sa.Column("notes", sa.Text(), nullable=True, comment="Notes"),
+        sa.Column("digest", sa.Text(), nullable=True, comment="Digest"),
+        sa.Column("based_on_id", sa.Uuid(), nullable=True, comment="Based on"),
+        sa.Column("published_at", types.UtcDateTime(), nullable=True, comment="Published at"),
+        sa.Column("published_by_id", sa.Uuid(), nullable=True, comment="Published by"),
+        sa.CheckConstraint(
+            "state = 'draft' OR (valid_from IS NOT NULL AND digest IS NOT NULL)",
+            name=op.f("ck_rule_version_published_whole"),
+        ),
+        sa.CheckConstraint("state IN ('draft', 'published', 'retired')", name=op.f("ck_rule_version_state_choice")),
+        sa.ForeignKeyConstraint(
+            ["based_on_id"], ["rule_version.id"], name=op.f("fk_rule_version_based_on_id"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(
+            ["published_by_id"], ["app_user.id"], name=op.f("fk_rule_version_published_by_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(["rule_id"], ["rule.id"], name=op.f("fk_rule_version_rule_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rule_version")),
+        sa.UniqueConstraint("rule_id", "number", name="uq_rule_version_number"),
+        comment="Rule version",
+    )
+    op.create_index(op.f("ix_rule_version_based_on_id"), "rule_version", ["based_on_id"], unique=False)
+    op.create_index(op.f("ix_rule_version_published_by_id"), "rule_version", ["published_by_id"], unique=False)
+    op.create_index(op.f("ix_rule_version_rule_id"), "rule_version", ["rule_id"], unique=False)
+    op.create_index(
+        "uq_rule_version_one_draft",
+        "rule_version",
+        ["rule_id"],
+        unique=True,
+        postgresql_where=sa.text("state = 'draft'"),
+    )
+    op.create_index(
+        "uq_rule_version_one_per_day",
+        "rule_version",
+        ["rule_id", "valid_from"],
+        unique=True,
+        postgresql_where=sa.text("state = 'published'"),
+    )
+    op.create_table(
+        "duty_rule",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=False, comment="Code"),
+        sa.Column("label", sa.Text(), nullable=False, comment="Label"),
+        sa.Column("workflow_id", sa.Uuid(), nullable=False, comment="Workflow"),
+        sa.Column("part", sa.Text(), nullable=False, comment="Who has"),
+        sa.Column("process_code", sa.Text(), nullable=False, comment="This process"),
+        sa.Column("other_part", sa.Text(), nullable=False, comment="May not"),
+        sa.Column("other_process_code", sa.Text(), nullable=False, comment="That process"),
+        sa.Column("active", sa.Boolean(), nullable=False, comment="Active"),
+        sa.CheckConstraint("other_part IN ('any', 'made', 'approved')", name=op.f("ck_duty_rule_other_part_choice")),
+        sa.CheckConstraint("part IN ('any', 'made', 'approved')", name=op.f("ck_duty_rule_part_choice")),
+        sa.CheckConstraint("process_code <> other_process_code", name=op.f("ck_duty_rule_two_processes")),
+        sa.ForeignKeyConstraint(
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_duty_rule_workflow_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_duty_rule")),
+        sa.UniqueConstraint("code", name="uq_duty_rule_code"),
+        comment="Duty rule",
+    )
+    op.create_index(
+        "ix_duty_rule_workflow", "duty_rule", ["workflow_id"], unique=False, postgresql_where=sa.text("active")
+    )
+    op.create_index(op.f("ix_duty_rule_workflow_id"), "duty_rule", ["workflow_id"], unique=False)
+    op.create_table(
+        "rule_evaluation",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("at", types.UtcDateTime(), nullable=False, comment="At"),
+        sa.Column("rule_id", sa.Uuid(), nullable=False, comment="Rule"),
+        sa.Column("version_id", sa.Uuid(), nullable=False, comment="Version"),
+        sa.Column("record_entity", sa.Text(), nullable=True, comment="Record"),
+        sa.Column("record_id", sa.Uuid(), nullable=True),
+        sa.Column("purpose", sa.Text(), nullable=False, comment="Purpose"),
+        sa.Column("input", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False, comment="Input"),
+        sa.Column(
+            "output", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False, comment="Output"
+        ),
+        sa.Column("trace", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False, comment="Trace"),
+        sa.Column("actor_id", sa.Uuid(), nullable=True, comment="Actor"),
+        sa.ForeignKeyConstraint(
+            ["actor_id"], ["app_user.id"], name=op.f("fk_rule_evaluation_actor_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(["rule_id"], ["rule.id"], name=op.f("fk_rule_evaluation_rule_id"), ondelete="RESTRICT"),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["rule_version.id"], name=op.f("fk_rule_evaluation_version_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rule_evaluation")),
+        comment="Rule decision",
+    )
+    op.create_index(op.f("ix_rule_evaluation_actor_id"), "rule_evaluation", ["actor_id"], unique=False)
+    op.create_index("ix_rule_evaluation_record", "rule_evaluation", ["record_entity", "record_id", "at"], unique=False)
+    op.create_index(op.f("ix_rule_evaluation_record_id"), "rule_evaluation", ["record_id"], unique=False)
+    op.create_index("ix_rule_evaluation_rule", "rule_evaluation", ["rule_id", "at"], unique=False)
+    op.create_index(op.f("ix_rule_evaluation_rule_id"), "rule_evaluation", ["rule_id"], unique=False)
+    op.create_index(op.f("ix_rule_evaluation_version_id"), "rule_evaluation", ["version_id"], unique=False)
+    op.create_table(
+        "rule_test",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("version_id", sa.Uuid(), nullable=False, comment="Version"),
+        sa.Column("rank", sa.BigInteger(), nullable=False, comment="Order"),
+        sa.Column("label", sa.Text(), nullable=False, comment="Label"),
+        sa.Column("input", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False, comment="Input"),
+        sa.Column(
+            "expected", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Expected"
+        ),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["rule_version.id"], name=op.f("fk_rule_test_version_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rule_test")),
+        sa.UniqueConstraint("version_id", "rank", name="uq_rule_test_rank"),
+        comment="Rule test",
+    )
+    op.create_index(op.f("ix_rule_test_version_id"), "rule_test", ["version_id"], unique=False)
     op.create_table(
         "schedule",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -596,6 +879,54 @@ def upgrade() -> None:
     op.create_index(op.f("ix_trigger_firing_run_id"), "trigger_firing", ["run_id"], unique=False)
     op.create_index(op.f("ix_trigger_firing_trigger_id"), "trigger_firing", ["trigger_id"], unique=False)
     op.create_index(op.f("ix_trigger_firing_workflow_id"), "trigger_firing", ["workflow_id"], unique=False)
+    op.create_table(
+        "bulk_item",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("job_run_id", sa.Uuid(), nullable=False, comment="Job run"),
+        sa.Column("position", sa.BigInteger(), nullable=False, comment="Position"),
+        sa.Column("process_run_id", sa.Uuid(), nullable=False, comment="Process run"),
+        sa.Column("transition", sa.Text(), nullable=False, comment="Transition"),
+        sa.Column("expected_version", sa.BigInteger(), nullable=False, comment="Expected version"),
+        sa.Column("state", sa.Text(), nullable=False, comment="State"),
+        sa.Column("to_state", sa.Text(), nullable=True, comment="To state"),
+        sa.Column("guard", sa.Text(), nullable=True, comment="Guard"),
+        sa.Column("detail", sa.Text(), nullable=True, comment="Detail"),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True, comment="Finished at"),
+        sa.CheckConstraint("state IN ('waiting', 'done', 'refused')", name=op.f("ck_bulk_item_state_choice")),
+        sa.ForeignKeyConstraint(
+            ["job_run_id"], ["job_run.id"], name=op.f("fk_bulk_item_job_run_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["process_run_id"], ["process_run.id"], name=op.f("fk_bulk_item_process_run_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_bulk_item")),
+        sa.UniqueConstraint("job_run_id", "process_run_id", name="uq_bulk_item_process"),
+        comment="Bulk command",
+    )
+    op.create_index(op.f("ix_bulk_item_job_run_id"), "bulk_item", ["job_run_id"], unique=False)
+    op.create_index(op.f("ix_bulk_item_process_run_id"), "bulk_item", ["process_run_id"], unique=False)
+    op.create_index(
+        "ix_bulk_item_waiting",
+        "bulk_item",
+        ["job_run_id", "position"],
+        unique=False,
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
+    op.add_column("checklist_answer", sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True, comment="On behalf of"))
+    op.create_index(op.f("ix_checklist_answer_on_behalf_of_id"), "checklist_answer", ["on_behalf_of_id"], unique=False)
+    op.create_foreign_key(
+        op.f("fk_checklist_answer_on_behalf_of_id"),
+        "checklist_answer",
+        "app_user",
+        ["on_behalf_of_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
     op.add_column("pnl_threshold", sa.Column("lifecycle_state", sa.Text(), nullable=True, comment="State"))
     op.add_column(
         "pnl_threshold", sa.Column("lifecycle_version_id", sa.Uuid(), nullable=True, comment="Lifecycle version")
@@ -609,6 +940,86 @@ def upgrade() -> None:
         "pnl_threshold",
         "lifecycle_version",
         ["lifecycle_version_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.add_column("process_approval", sa.Column("user_group", sa.Text(), nullable=True, comment="Group"))
+    op.add_column("process_approval", sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True, comment="On behalf of"))
+    op.add_column("process_approval", sa.Column("reason_code", sa.Text(), nullable=True, comment="Reason code"))
+    op.add_column("process_approval", sa.Column("to_level", sa.BigInteger(), nullable=True, comment="To level"))
+    op.add_column("process_approval", sa.Column("voided_at", types.UtcDateTime(), nullable=True, comment="Voided at"))
+    op.alter_column("process_approval", "role", existing_type=sa.TEXT(), nullable=True, existing_comment="Role")
+    op.drop_constraint(op.f("uq_process_approval_decision"), "process_approval", type_="unique")
+    op.create_index(op.f("ix_process_approval_on_behalf_of_id"), "process_approval", ["on_behalf_of_id"], unique=False)
+    op.create_index(
+        "uq_process_approval_signature",
+        "process_approval",
+        ["process_run_id", "round", "level", "actor_id"],
+        unique=True,
+        postgresql_where=sa.text("decision = 'approved'"),
+    )
+    op.create_foreign_key(
+        op.f("fk_process_approval_on_behalf_of_id"),
+        "process_approval",
+        "app_user",
+        ["on_behalf_of_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.add_column("process_approval_level", sa.Column("user_group_id", sa.Uuid(), nullable=True, comment="Group"))
+    op.add_column("process_approval_level", sa.Column("needed", sa.BigInteger(), nullable=False, comment="Signatures"))
+    op.add_column("process_approval_level", sa.Column("deadline", sa.Text(), nullable=True, comment="Deadline"))
+    op.alter_column("process_approval_level", "role", existing_type=sa.TEXT(), nullable=True, existing_comment="Role")
+    op.create_index(
+        op.f("ix_process_approval_level_user_group_id"), "process_approval_level", ["user_group_id"], unique=False
+    )
+    op.create_foreign_key(
+        op.f("fk_process_approval_level_user_group_id"),
+        "process_approval_level",
+        "user_group",
+        ["user_group_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.add_column("process_run", sa.Column("signatures", sa.BigInteger(), nullable=False, comment="Signatures"))
+    op.add_column(
+        "process_run",
+        sa.Column(
+            "level_due", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Level due"
+        ),
+    )
+    op.add_column(
+        "process_run", sa.Column("submitted_round", sa.BigInteger(), nullable=True, comment="Submitted round")
+    )
+    op.add_column(
+        "process_run", sa.Column("skip_requested_by_id", sa.Uuid(), nullable=True, comment="Skip requested by")
+    )
+    op.add_column("process_run", sa.Column("skip_reason", sa.Text(), nullable=True, comment="Skip reason"))
+    op.add_column("process_run", sa.Column("ad_hoc", sa.Boolean(), nullable=False, comment="Ad hoc"))
+    op.create_index(op.f("ix_process_run_skip_requested_by_id"), "process_run", ["skip_requested_by_id"], unique=False)
+    op.create_foreign_key(
+        op.f("fk_process_run_skip_requested_by_id"),
+        "process_run",
+        "app_user",
+        ["skip_requested_by_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.add_column("process_transition", sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True, comment="On behalf of"))
+    op.add_column(
+        "process_transition",
+        sa.Column(
+            "details", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Details"
+        ),
+    )
+    op.create_index(
+        op.f("ix_process_transition_on_behalf_of_id"), "process_transition", ["on_behalf_of_id"], unique=False
+    )
+    op.create_foreign_key(
+        op.f("fk_process_transition_on_behalf_of_id"),
+        "process_transition",
+        "app_user",
+        ["on_behalf_of_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -832,11 +1243,55 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_sla_policy_lifecycle_state"), table_name="sla_policy")
     op.drop_column("sla_policy", "lifecycle_version_id")
     op.drop_column("sla_policy", "lifecycle_state")
+    op.drop_constraint(op.f("fk_process_transition_on_behalf_of_id"), "process_transition", type_="foreignkey")
+    op.drop_index(op.f("ix_process_transition_on_behalf_of_id"), table_name="process_transition")
+    op.drop_column("process_transition", "details")
+    op.drop_column("process_transition", "on_behalf_of_id")
+    op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
+    op.drop_index(op.f("ix_process_run_skip_requested_by_id"), table_name="process_run")
+    op.drop_column("process_run", "ad_hoc")
+    op.drop_column("process_run", "skip_reason")
+    op.drop_column("process_run", "skip_requested_by_id")
+    op.drop_column("process_run", "submitted_round")
+    op.drop_column("process_run", "level_due")
+    op.drop_column("process_run", "signatures")
+    op.drop_constraint(op.f("fk_process_approval_level_user_group_id"), "process_approval_level", type_="foreignkey")
+    op.drop_index(op.f("ix_process_approval_level_user_group_id"), table_name="process_approval_level")
+    op.alter_column("process_approval_level", "role", existing_type=sa.TEXT(), nullable=False, existing_comment="Role")
+    op.drop_column("process_approval_level", "deadline")
+    op.drop_column("process_approval_level", "needed")
+    op.drop_column("process_approval_level", "user_group_id")
+    op.drop_constraint(op.f("fk_process_approval_on_behalf_of_id"), "process_approval", type_="foreignkey")
+    op.drop_index(
+        "uq_process_approval_signature",
+        table_name="process_approval",
+        postgresql_where=sa.text("decision = 'approved'"),
+    )
+    op.drop_index(op.f("ix_process_approval_on_behalf_of_id"), table_name="process_approval")
+    op.create_unique_constraint(
+        op.f("uq_process_approval_decision"),
+        "process_approval",
+        ["process_run_id", "round", "level"],
+        postgresql_nulls_not_distinct=False,
+    )
+    op.alter_column("process_approval", "role", existing_type=sa.TEXT(), nullable=False, existing_comment="Role")
+    op.drop_column("process_approval", "voided_at")
+    op.drop_column("process_approval", "to_level")
+    op.drop_column("process_approval", "reason_code")
+    op.drop_column("process_approval", "on_behalf_of_id")
+    op.drop_column("process_approval", "user_group")
     op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_version_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")
     op.drop_column("pnl_threshold", "lifecycle_version_id")
     op.drop_column("pnl_threshold", "lifecycle_state")
+    op.drop_constraint(op.f("fk_checklist_answer_on_behalf_of_id"), "checklist_answer", type_="foreignkey")
+    op.drop_index(op.f("ix_checklist_answer_on_behalf_of_id"), table_name="checklist_answer")
+    op.drop_column("checklist_answer", "on_behalf_of_id")
+    op.drop_index("ix_bulk_item_waiting", table_name="bulk_item", postgresql_where=sa.text("state = 'waiting'"))
+    op.drop_index(op.f("ix_bulk_item_process_run_id"), table_name="bulk_item")
+    op.drop_index(op.f("ix_bulk_item_job_run_id"), table_name="bulk_item")
+    op.drop_table("bulk_item")
     op.drop_index(op.f("ix_trigger_firing_workflow_id"), table_name="trigger_firing")
     op.drop_index(op.f("ix_trigger_firing_trigger_id"), table_name="trigger_firing")
     op.drop_index(op.f("ix_trigger_firing_run_id"), table_name="trigger_firing")
@@ -875,6 +1330,26 @@ def downgrade() -> None:
         "ix_schedule_next_due", table_name="schedule", postgresql_where=sa.text("active AND next_due_at IS NOT NULL")
     )
     op.drop_table("schedule")
+    op.drop_index(op.f("ix_rule_test_version_id"), table_name="rule_test")
+    op.drop_table("rule_test")
+    op.drop_index(op.f("ix_rule_evaluation_version_id"), table_name="rule_evaluation")
+    op.drop_index(op.f("ix_rule_evaluation_rule_id"), table_name="rule_evaluation")
+    op.drop_index("ix_rule_evaluation_rule", table_name="rule_evaluation")
+    op.drop_index(op.f("ix_rule_evaluation_record_id"), table_name="rule_evaluation")
+    op.drop_index("ix_rule_evaluation_record", table_name="rule_evaluation")
+    op.drop_index(op.f("ix_rule_evaluation_actor_id"), table_name="rule_evaluation")
+    op.drop_table("rule_evaluation")
+    op.drop_index(op.f("ix_duty_rule_workflow_id"), table_name="duty_rule")
+    op.drop_index("ix_duty_rule_workflow", table_name="duty_rule", postgresql_where=sa.text("active"))
+    op.drop_table("duty_rule")
+    op.drop_index(
+        "uq_rule_version_one_per_day", table_name="rule_version", postgresql_where=sa.text("state = 'published'")
+    )
+    op.drop_index("uq_rule_version_one_draft", table_name="rule_version", postgresql_where=sa.text("state = 'draft'"))
+    op.drop_index(op.f("ix_rule_version_rule_id"), table_name="rule_version")
+    op.drop_index(op.f("ix_rule_version_published_by_id"), table_name="rule_version")
+    op.drop_index(op.f("ix_rule_version_based_on_id"), table_name="rule_version")
+    op.drop_table("rule_version")
     op.drop_index(op.f("ix_record_transition_version_id"), table_name="record_transition")
     op.drop_index(
         "ix_record_transition_source", table_name="record_transition", postgresql_where=sa.text("source IS NOT NULL")
@@ -894,6 +1369,14 @@ def downgrade() -> None:
     op.drop_table("lifecycle_transition")
     op.drop_index(op.f("ix_lifecycle_state_parent_id"), table_name="lifecycle_state")
     op.drop_table("lifecycle_state")
+    op.drop_index(op.f("ix_user_group_member_user_id"), table_name="user_group_member")
+    op.drop_index(op.f("ix_user_group_member_parent_id"), table_name="user_group_member")
+    op.drop_table("user_group_member")
+    op.drop_index(op.f("ix_rule_application_id"), table_name="rule")
+    op.drop_table("rule")
+    op.drop_index(op.f("ix_process_candidate_user_id"), table_name="process_candidate")
+    op.drop_index(op.f("ix_process_candidate_user_group_id"), table_name="process_candidate")
+    op.drop_table("process_candidate")
     op.drop_index(
         "uq_lifecycle_version_one_published",
         table_name="lifecycle_version",
@@ -905,6 +1388,13 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_lifecycle_version_published_by_id"), table_name="lifecycle_version")
     op.drop_index(op.f("ix_lifecycle_version_lifecycle_id"), table_name="lifecycle_version")
     op.drop_table("lifecycle_version")
+    op.drop_index(op.f("ix_delegation_delegator_id"), table_name="delegation")
+    op.drop_index(op.f("ix_delegation_delegate_id"), table_name="delegation")
+    op.drop_index("ix_delegation_delegate", table_name="delegation")
+    op.drop_index(op.f("ix_delegation_application_id"), table_name="delegation")
+    op.drop_table("delegation")
+    op.drop_table("user_group")
+    op.drop_table("rejection_reason")
     op.drop_index(op.f("ix_lifecycle_entity"), table_name="lifecycle")
     op.drop_table("lifecycle")
     # ### end Alembic commands ###

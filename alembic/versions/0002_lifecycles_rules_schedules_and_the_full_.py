@@ -158,30 +158,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'published'"),
     )
     op.create_table(
-        "process_candidate",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("created_at", types.UtcDateTime(), nullable=False),
-        sa.Column("created_by", sa.Uuid(), nullable=True),
-        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
-        sa.Column("updated_by", sa.Uuid(), nullable=True),
-        sa.Column("user_group_id", sa.Uuid(), nullable=True, comment="Group"),
-        sa.Column("user_id", sa.Uuid(), nullable=True, comment="Person"),
-        sa.CheckConstraint(
-            "(user_group_id IS NULL) <> (user_id IS NULL)", name=op.f("ck_process_candidate_one_of_two")
-        ),
-        sa.ForeignKeyConstraint(
-            ["user_group_id"], ["user_group.id"], name=op.f("fk_process_candidate_user_group_id"), ondelete="RESTRICT"
-        ),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["app_user.id"], name=op.f("fk_process_candidate_user_id"), ondelete="RESTRICT"
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_process_candidate")),
-        comment="Candidate",
-    )
-    op.create_index(op.f("ix_process_candidate_user_group_id"), "process_candidate", ["user_group_id"], unique=False)
-    op.create_index(op.f("ix_process_candidate_user_id"), "process_candidate", ["user_id"], unique=False)
-    op.create_table(
         "rule",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
@@ -880,6 +856,36 @@ def upgrade() -> None:
     op.create_index(op.f("ix_trigger_firing_trigger_id"), "trigger_firing", ["trigger_id"], unique=False)
     op.create_index(op.f("ix_trigger_firing_workflow_id"), "trigger_firing", ["workflow_id"], unique=False)
     op.create_table(
+        "process_candidate",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("parent_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("user_group_id", sa.Uuid(), nullable=True, comment="Group"),
+        sa.Column("user_id", sa.Uuid(), nullable=True, comment="Person"),
+        sa.CheckConstraint(
+            "(user_group_id IS NULL) <> (user_id IS NULL)", name=op.f("ck_process_candidate_one_of_two")
+        ),
+        sa.ForeignKeyConstraint(
+            ["parent_id"], ["process.id"], name=op.f("fk_process_candidate_parent_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_group_id"], ["user_group.id"], name=op.f("fk_process_candidate_user_group_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["app_user.id"], name=op.f("fk_process_candidate_user_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_process_candidate")),
+        comment="Candidate",
+    )
+    op.create_index(op.f("ix_process_candidate_parent_id"), "process_candidate", ["parent_id"], unique=False)
+    op.create_index(op.f("ix_process_candidate_user_group_id"), "process_candidate", ["user_group_id"], unique=False)
+    op.create_index(op.f("ix_process_candidate_user_id"), "process_candidate", ["user_id"], unique=False)
+    op.create_table(
         "bulk_item",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
@@ -943,6 +949,11 @@ def upgrade() -> None:
         ["id"],
         ondelete="RESTRICT",
     )
+    op.add_column(
+        "process", sa.Column("skip_second_person", sa.Boolean(), nullable=True, comment="Skip needs a second person")
+    )
+    op.add_column("process", sa.Column("ad_hoc", sa.Boolean(), nullable=False, comment="Ad hoc"))
+    op.alter_column("process", "version_id", existing_type=sa.UUID(), nullable=True, existing_comment="Version")
     op.add_column("process_approval", sa.Column("user_group", sa.Text(), nullable=True, comment="Group"))
     op.add_column("process_approval", sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True, comment="On behalf of"))
     op.add_column("process_approval", sa.Column("reason_code", sa.Text(), nullable=True, comment="Reason code"))
@@ -1138,6 +1149,24 @@ CREATE OR REPLACE TRIGGER process_delete_in_draft AFTER DELETE ON process REFERE
     )
     op.execute(
         """
+CREATE OR REPLACE TRIGGER process_candidate_insert_in_draft AFTER INSERT ON process_candidate REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
+"""
+    )
+    op.execute(
+        """
+CREATE OR REPLACE TRIGGER process_candidate_update_in_draft AFTER UPDATE ON process_candidate REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
+"""
+    )
+    op.execute(
+        """
+CREATE OR REPLACE TRIGGER process_candidate_delete_in_draft AFTER DELETE ON process_candidate REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
+"""
+    )
+    op.execute(
+        """
 CREATE OR REPLACE TRIGGER process_approval_level_insert_in_draft AFTER INSERT ON process_approval_level REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
 """
@@ -1217,6 +1246,9 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER IF EXISTS process_insert_in_draft ON process")
     op.execute("DROP TRIGGER IF EXISTS process_update_in_draft ON process")
     op.execute("DROP TRIGGER IF EXISTS process_delete_in_draft ON process")
+    op.execute("DROP TRIGGER IF EXISTS process_candidate_insert_in_draft ON process_candidate")
+    op.execute("DROP TRIGGER IF EXISTS process_candidate_update_in_draft ON process_candidate")
+    op.execute("DROP TRIGGER IF EXISTS process_candidate_delete_in_draft ON process_candidate")
     op.execute("DROP TRIGGER IF EXISTS process_approval_level_insert_in_draft ON process_approval_level")
     op.execute("DROP TRIGGER IF EXISTS process_approval_level_update_in_draft ON process_approval_level")
     op.execute("DROP TRIGGER IF EXISTS process_approval_level_delete_in_draft ON process_approval_level")
@@ -1280,6 +1312,9 @@ def downgrade() -> None:
     op.drop_column("process_approval", "reason_code")
     op.drop_column("process_approval", "on_behalf_of_id")
     op.drop_column("process_approval", "user_group")
+    op.alter_column("process", "version_id", existing_type=sa.UUID(), nullable=False, existing_comment="Version")
+    op.drop_column("process", "ad_hoc")
+    op.drop_column("process", "skip_second_person")
     op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_version_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")
@@ -1292,6 +1327,10 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_bulk_item_process_run_id"), table_name="bulk_item")
     op.drop_index(op.f("ix_bulk_item_job_run_id"), table_name="bulk_item")
     op.drop_table("bulk_item")
+    op.drop_index(op.f("ix_process_candidate_user_id"), table_name="process_candidate")
+    op.drop_index(op.f("ix_process_candidate_user_group_id"), table_name="process_candidate")
+    op.drop_index(op.f("ix_process_candidate_parent_id"), table_name="process_candidate")
+    op.drop_table("process_candidate")
     op.drop_index(op.f("ix_trigger_firing_workflow_id"), table_name="trigger_firing")
     op.drop_index(op.f("ix_trigger_firing_trigger_id"), table_name="trigger_firing")
     op.drop_index(op.f("ix_trigger_firing_run_id"), table_name="trigger_firing")
@@ -1374,9 +1413,6 @@ def downgrade() -> None:
     op.drop_table("user_group_member")
     op.drop_index(op.f("ix_rule_application_id"), table_name="rule")
     op.drop_table("rule")
-    op.drop_index(op.f("ix_process_candidate_user_id"), table_name="process_candidate")
-    op.drop_index(op.f("ix_process_candidate_user_group_id"), table_name="process_candidate")
-    op.drop_table("process_candidate")
     op.drop_index(
         "uq_lifecycle_version_one_published",
         table_name="lifecycle_version",

@@ -886,6 +886,63 @@ def upgrade() -> None:
     op.create_index(op.f("ix_process_candidate_user_group_id"), "process_candidate", ["user_group_id"], unique=False)
     op.create_index(op.f("ix_process_candidate_user_id"), "process_candidate", ["user_id"], unique=False)
     op.create_table(
+        "awaited_run",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("edge_id", sa.Uuid(), nullable=False, comment="Edge"),
+        sa.Column("workflow_id", sa.Uuid(), nullable=False, comment="Workflow"),
+        sa.Column("process_code", sa.Text(), nullable=False, comment="Process"),
+        sa.Column("run_selector", sa.Text(), nullable=False, comment="Which run"),
+        sa.Column("business_date", sa.Date(), nullable=False, comment="Business date"),
+        sa.Column("node_id", sa.Uuid(), nullable=True, comment="Node"),
+        sa.Column("bound_run_id", sa.Uuid(), nullable=True, comment="Run"),
+        sa.Column("bound_at", types.UtcDateTime(), nullable=True, comment="Bound at"),
+        sa.Column("expected_by", types.UtcDateTime(), nullable=True, comment="Expected by"),
+        sa.Column("alert_at", types.UtcDateTime(), nullable=True, comment="Alert at"),
+        sa.Column("alerted_at", types.UtcDateTime(), nullable=True, comment="Alerted at"),
+        sa.CheckConstraint(
+            "run_selector IN ('same_date', 'previous_date', 'period_end', 'latest_signed')",
+            name=op.f("ck_awaited_run_run_selector_choice"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["bound_run_id"], ["workflow_run.id"], name=op.f("fk_awaited_run_bound_run_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["edge_id"], ["process_edge.id"], name=op.f("fk_awaited_run_edge_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["node_id"], ["hierarchy_node.id"], name=op.f("fk_awaited_run_node_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_awaited_run_workflow_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_awaited_run")),
+        sa.UniqueConstraint("edge_id", name="uq_awaited_run_edge"),
+        comment="Awaited run",
+    )
+    op.create_index(
+        "ix_awaited_run_alert",
+        "awaited_run",
+        ["alert_at"],
+        unique=False,
+        postgresql_where=sa.text("alert_at IS NOT NULL"),
+    )
+    op.create_index(op.f("ix_awaited_run_bound_run_id"), "awaited_run", ["bound_run_id"], unique=False)
+    op.create_index(op.f("ix_awaited_run_edge_id"), "awaited_run", ["edge_id"], unique=False)
+    op.create_index(op.f("ix_awaited_run_node_id"), "awaited_run", ["node_id"], unique=False)
+    op.create_index(
+        "ix_awaited_run_open",
+        "awaited_run",
+        ["workflow_id", "business_date"],
+        unique=False,
+        postgresql_where=sa.text("bound_run_id IS NULL"),
+    )
+    op.create_index(op.f("ix_awaited_run_workflow_id"), "awaited_run", ["workflow_id"], unique=False)
+    op.create_table(
         "bulk_item",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
@@ -992,6 +1049,96 @@ def upgrade() -> None:
         ["id"],
         ondelete="RESTRICT",
     )
+    op.add_column("process_dependency", sa.Column("lag_amount", sa.BigInteger(), nullable=True, comment="Lag"))
+    op.add_column("process_dependency", sa.Column("lag_unit", sa.Text(), nullable=True, comment="Lag unit"))
+    op.add_column(
+        "process_dependency",
+        sa.Column(
+            "condition", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Condition"
+        ),
+    )
+    op.add_column(
+        "process_dependency", sa.Column("other_workflow_id", sa.Uuid(), nullable=True, comment="Other workflow")
+    )
+    op.add_column("process_dependency", sa.Column("other_process", sa.Text(), nullable=True, comment="Its process"))
+    op.add_column("process_dependency", sa.Column("run_selector", sa.Text(), nullable=True, comment="Which run"))
+    op.add_column("process_dependency", sa.Column("run_node", sa.Text(), nullable=True, comment="Whose run"))
+    op.add_column(
+        "process_dependency",
+        sa.Column("selector_calendar_id", sa.Uuid(), nullable=True, comment="Calendar of the date"),
+    )
+    op.add_column("process_dependency", sa.Column("expected_by", sa.Text(), nullable=True, comment="Expected by"))
+    op.alter_column(
+        "process_dependency", "predecessor_id", existing_type=sa.UUID(), nullable=True, existing_comment="Predecessor"
+    )
+    op.drop_constraint(op.f("uq_process_dependency_edge"), "process_dependency", type_="unique")
+    op.create_unique_constraint(
+        "uq_process_dependency_edge", "process_dependency", ["predecessor_id", "successor_id", "edge_type"]
+    )
+    op.create_index(
+        "ix_process_dependency_awaits",
+        "process_dependency",
+        ["other_workflow_id"],
+        unique=False,
+        postgresql_where=sa.text("other_workflow_id IS NOT NULL"),
+    )
+    op.create_index(
+        op.f("ix_process_dependency_other_workflow_id"), "process_dependency", ["other_workflow_id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_process_dependency_selector_calendar_id"), "process_dependency", ["selector_calendar_id"], unique=False
+    )
+    op.create_unique_constraint(
+        "uq_process_dependency_across",
+        "process_dependency",
+        ["other_workflow_id", "other_process", "run_selector", "successor_id", "edge_type"],
+    )
+    op.create_foreign_key(
+        op.f("fk_process_dependency_selector_calendar_id"),
+        "process_dependency",
+        "calendar",
+        ["selector_calendar_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_dependency_other_workflow_id"),
+        "process_dependency",
+        "workflow",
+        ["other_workflow_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.add_column("process_edge", sa.Column("lag_amount", sa.BigInteger(), nullable=True, comment="Lag"))
+    op.add_column("process_edge", sa.Column("lag_unit", sa.Text(), nullable=True, comment="Lag unit"))
+    op.add_column(
+        "process_edge",
+        sa.Column(
+            "condition", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True, comment="Condition"
+        ),
+    )
+    op.add_column("process_edge", sa.Column("met_at", types.UtcDateTime(), nullable=True, comment="Predecessor at"))
+    op.add_column("process_edge", sa.Column("due_at", types.UtcDateTime(), nullable=True, comment="Lag ends"))
+    op.add_column("process_edge", sa.Column("outcome", sa.Text(), nullable=True, comment="Outcome"))
+    op.add_column(
+        "process_edge", sa.Column("overridden_at", types.UtcDateTime(), nullable=True, comment="Overridden at")
+    )
+    op.add_column("process_edge", sa.Column("override_reason", sa.Text(), nullable=True, comment="Override reason"))
+    op.alter_column(
+        "process_edge", "predecessor_id", existing_type=sa.UUID(), nullable=True, existing_comment="Predecessor"
+    )
+    op.drop_constraint(op.f("uq_process_edge_edge"), "process_edge", type_="unique")
+    op.create_unique_constraint("uq_process_edge_edge", "process_edge", ["predecessor_id", "successor_id", "edge_type"])
+    op.create_index(
+        "ix_process_edge_due", "process_edge", ["due_at"], unique=False, postgresql_where=sa.text("due_at IS NOT NULL")
+    )
+    op.add_column(
+        "process_run",
+        sa.Column("finish_waiting_on", sa.BigInteger(), nullable=True, comment="Predecessors that hold back its end"),
+    )
+    op.add_column(
+        "process_run", sa.Column("soft_waiting_on", sa.BigInteger(), nullable=True, comment="Open soft dependencies")
+    )
     op.add_column("process_run", sa.Column("signatures", sa.BigInteger(), nullable=False, comment="Signatures"))
     op.add_column(
         "process_run",
@@ -1061,209 +1208,9 @@ def upgrade() -> None:
         ondelete="RESTRICT",
     )
     # ### end Alembic commands ###
-    op.execute(
-        """
-CREATE OR REPLACE FUNCTION refuse_change_of_fixed_version() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    owner text := TG_ARGV[0];
-    key text := CASE owner WHEN 'workflow_version' THEN 'version_id' ELSE 'parent_id' END;
-    changed text := CASE TG_OP
-        WHEN 'INSERT' THEN format('SELECT %I FROM new_rows', key)
-        WHEN 'DELETE' THEN format('SELECT %I FROM old_rows', key)
-        ELSE format('SELECT %1$I FROM old_rows UNION SELECT %1$I FROM new_rows', key) END;
-    found record;
-BEGIN
-    IF owner <> 'workflow_version' THEN
-        changed := format('SELECT version_id FROM %I WHERE id IN (%s)', owner, changed);
-    END IF;
-    FOR found IN EXECUTE format('SELECT number, state FROM workflow_version WHERE id IN (%s) FOR KEY SHARE', changed)
-    LOOP
-        IF found.state <> 'draft' THEN
-            RAISE EXCEPTION 'Version % is % and never changes; make a new draft of it and change that.',
-                found.number, found.state USING ERRCODE = 'SPV01';
-        END IF;
-    END LOOP;
-    RETURN NULL;
-END
-$$
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE FUNCTION refuse_unpublishing() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF TG_OP = 'DELETE' AND OLD.state <> 'draft' THEN
-        RAISE EXCEPTION 'Version % is % and is never deleted.', OLD.number, OLD.state USING ERRCODE = 'SPV01';
-    END IF;
-    IF TG_OP = 'UPDATE' AND OLD.state <> 'draft' AND (NEW.state = 'draft' OR (NEW.workflow_id, NEW.number, NEW.digest)
-            IS DISTINCT FROM (OLD.workflow_id, OLD.number, OLD.digest)) THEN
-        RAISE EXCEPTION 'Version % is % and never changes; make a new draft of it and change that.',
-            OLD.number, OLD.state USING ERRCODE = 'SPV01';
-    END IF;
-    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
-END
-$$
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER workflow_version_is_fixed BEFORE UPDATE OR DELETE ON workflow_version
-    FOR EACH ROW EXECUTE FUNCTION refuse_unpublishing()
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER stage_insert_in_draft AFTER INSERT ON stage REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER stage_update_in_draft AFTER UPDATE ON stage REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER stage_delete_in_draft AFTER DELETE ON stage REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_insert_in_draft AFTER INSERT ON process REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_update_in_draft AFTER UPDATE ON process REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_delete_in_draft AFTER DELETE ON process REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_candidate_insert_in_draft AFTER INSERT ON process_candidate REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_candidate_update_in_draft AFTER UPDATE ON process_candidate REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_candidate_delete_in_draft AFTER DELETE ON process_candidate REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_approval_level_insert_in_draft AFTER INSERT ON process_approval_level REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_approval_level_update_in_draft AFTER UPDATE ON process_approval_level REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_approval_level_delete_in_draft AFTER DELETE ON process_approval_level REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_evidence_insert_in_draft AFTER INSERT ON process_evidence REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_evidence_update_in_draft AFTER UPDATE ON process_evidence REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_evidence_delete_in_draft AFTER DELETE ON process_evidence REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_checklist_item_insert_in_draft AFTER INSERT ON process_checklist_item REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_checklist_item_update_in_draft AFTER UPDATE ON process_checklist_item REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_checklist_item_delete_in_draft AFTER DELETE ON process_checklist_item REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('process')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_dependency_insert_in_draft AFTER INSERT ON process_dependency REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_dependency_update_in_draft AFTER UPDATE ON process_dependency REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
-"""
-    )
-    op.execute(
-        """
-CREATE OR REPLACE TRIGGER process_dependency_delete_in_draft AFTER DELETE ON process_dependency REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
-"""
-    )
 
 
 def downgrade() -> None:
-    op.execute("DROP TRIGGER IF EXISTS stage_insert_in_draft ON stage")
-    op.execute("DROP TRIGGER IF EXISTS stage_update_in_draft ON stage")
-    op.execute("DROP TRIGGER IF EXISTS stage_delete_in_draft ON stage")
-    op.execute("DROP TRIGGER IF EXISTS process_insert_in_draft ON process")
-    op.execute("DROP TRIGGER IF EXISTS process_update_in_draft ON process")
-    op.execute("DROP TRIGGER IF EXISTS process_delete_in_draft ON process")
-    op.execute("DROP TRIGGER IF EXISTS process_candidate_insert_in_draft ON process_candidate")
-    op.execute("DROP TRIGGER IF EXISTS process_candidate_update_in_draft ON process_candidate")
-    op.execute("DROP TRIGGER IF EXISTS process_candidate_delete_in_draft ON process_candidate")
-    op.execute("DROP TRIGGER IF EXISTS process_approval_level_insert_in_draft ON process_approval_level")
-    op.execute("DROP TRIGGER IF EXISTS process_approval_level_update_in_draft ON process_approval_level")
-    op.execute("DROP TRIGGER IF EXISTS process_approval_level_delete_in_draft ON process_approval_level")
-    op.execute("DROP TRIGGER IF EXISTS process_evidence_insert_in_draft ON process_evidence")
-    op.execute("DROP TRIGGER IF EXISTS process_evidence_update_in_draft ON process_evidence")
-    op.execute("DROP TRIGGER IF EXISTS process_evidence_delete_in_draft ON process_evidence")
-    op.execute("DROP TRIGGER IF EXISTS process_checklist_item_insert_in_draft ON process_checklist_item")
-    op.execute("DROP TRIGGER IF EXISTS process_checklist_item_update_in_draft ON process_checklist_item")
-    op.execute("DROP TRIGGER IF EXISTS process_checklist_item_delete_in_draft ON process_checklist_item")
-    op.execute("DROP TRIGGER IF EXISTS process_dependency_insert_in_draft ON process_dependency")
-    op.execute("DROP TRIGGER IF EXISTS process_dependency_update_in_draft ON process_dependency")
-    op.execute("DROP TRIGGER IF EXISTS process_dependency_delete_in_draft ON process_dependency")
-    op.execute("DROP TRIGGER IF EXISTS workflow_version_is_fixed ON workflow_version")
-    op.execute("DROP FUNCTION IF EXISTS refuse_change_of_fixed_version()")
-    op.execute("DROP FUNCTION IF EXISTS refuse_unpublishing()")
     # ### commands auto generated by Alembic - please adjust! ###
     op.drop_constraint(op.f("fk_trade_lifecycle_version_id"), "trade", type_="foreignkey")
     op.drop_index(op.f("ix_trade_lifecycle_version_id"), table_name="trade")
@@ -1287,6 +1234,56 @@ def downgrade() -> None:
     op.drop_column("process_run", "submitted_round")
     op.drop_column("process_run", "level_due")
     op.drop_column("process_run", "signatures")
+    op.drop_column("process_run", "soft_waiting_on")
+    op.drop_column("process_run", "finish_waiting_on")
+    op.drop_index("ix_process_edge_due", table_name="process_edge", postgresql_where=sa.text("due_at IS NOT NULL"))
+    op.drop_constraint("uq_process_edge_edge", "process_edge", type_="unique")
+    op.create_unique_constraint(
+        op.f("uq_process_edge_edge"),
+        "process_edge",
+        ["predecessor_id", "successor_id"],
+        postgresql_nulls_not_distinct=False,
+    )
+    op.alter_column(
+        "process_edge", "predecessor_id", existing_type=sa.UUID(), nullable=False, existing_comment="Predecessor"
+    )
+    op.drop_column("process_edge", "override_reason")
+    op.drop_column("process_edge", "overridden_at")
+    op.drop_column("process_edge", "outcome")
+    op.drop_column("process_edge", "due_at")
+    op.drop_column("process_edge", "met_at")
+    op.drop_column("process_edge", "condition")
+    op.drop_column("process_edge", "lag_unit")
+    op.drop_column("process_edge", "lag_amount")
+    op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
+    op.drop_constraint("uq_process_dependency_across", "process_dependency", type_="unique")
+    op.drop_index(op.f("ix_process_dependency_selector_calendar_id"), table_name="process_dependency")
+    op.drop_index(op.f("ix_process_dependency_other_workflow_id"), table_name="process_dependency")
+    op.drop_index(
+        "ix_process_dependency_awaits",
+        table_name="process_dependency",
+        postgresql_where=sa.text("other_workflow_id IS NOT NULL"),
+    )
+    op.drop_constraint("uq_process_dependency_edge", "process_dependency", type_="unique")
+    op.create_unique_constraint(
+        op.f("uq_process_dependency_edge"),
+        "process_dependency",
+        ["predecessor_id", "successor_id"],
+        postgresql_nulls_not_distinct=False,
+    )
+    op.alter_column(
+        "process_dependency", "predecessor_id", existing_type=sa.UUID(), nullable=False, existing_comment="Predecessor"
+    )
+    op.drop_column("process_dependency", "expected_by")
+    op.drop_column("process_dependency", "selector_calendar_id")
+    op.drop_column("process_dependency", "run_node")
+    op.drop_column("process_dependency", "run_selector")
+    op.drop_column("process_dependency", "other_process")
+    op.drop_column("process_dependency", "other_workflow_id")
+    op.drop_column("process_dependency", "condition")
+    op.drop_column("process_dependency", "lag_unit")
+    op.drop_column("process_dependency", "lag_amount")
     op.drop_constraint(op.f("fk_process_approval_level_user_group_id"), "process_approval_level", type_="foreignkey")
     op.drop_index(op.f("ix_process_approval_level_user_group_id"), table_name="process_approval_level")
     op.alter_column("process_approval_level", "role", existing_type=sa.TEXT(), nullable=False, existing_comment="Role")
@@ -1327,6 +1324,13 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_bulk_item_process_run_id"), table_name="bulk_item")
     op.drop_index(op.f("ix_bulk_item_job_run_id"), table_name="bulk_item")
     op.drop_table("bulk_item")
+    op.drop_index(op.f("ix_awaited_run_workflow_id"), table_name="awaited_run")
+    op.drop_index("ix_awaited_run_open", table_name="awaited_run", postgresql_where=sa.text("bound_run_id IS NULL"))
+    op.drop_index(op.f("ix_awaited_run_node_id"), table_name="awaited_run")
+    op.drop_index(op.f("ix_awaited_run_edge_id"), table_name="awaited_run")
+    op.drop_index(op.f("ix_awaited_run_bound_run_id"), table_name="awaited_run")
+    op.drop_index("ix_awaited_run_alert", table_name="awaited_run", postgresql_where=sa.text("alert_at IS NOT NULL"))
+    op.drop_table("awaited_run")
     op.drop_index(op.f("ix_process_candidate_user_id"), table_name="process_candidate")
     op.drop_index(op.f("ix_process_candidate_user_group_id"), table_name="process_candidate")
     op.drop_index(op.f("ix_process_candidate_parent_id"), table_name="process_candidate")

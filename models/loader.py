@@ -13,6 +13,18 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEFINITIONS = Path(__file__).parent / "definitions"
 
 
+_LIFECYCLE_FIELDS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "lifecycle_state", "label": "State", "type": "text", "length": 48, "read_only": True, "index": True,
+        "in_filter": True, "copyable": False, "visible_if": {"lifecycle_version": {"is_null": False}},
+    },
+    {
+        "name": "lifecycle_version", "type": "reference", "reference": {"target": "lifecycle_version"},
+        "read_only": True, "copyable": False, "visible_if": {"lifecycle_version": {"is_null": False}},
+    },
+)  # fmt: skip
+
+
 class DefinitionError(ValueError):
     """A definition file cannot be used; the message names the file and what to change."""
 
@@ -41,6 +53,7 @@ def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
     plural = data.setdefault("label_plural", _plural(str(label)))
     data.setdefault("slug", str(plural).lower().replace(" ", "-"))
     data.setdefault("id", name)
+    _add_lifecycle(data)
     for field in data.get("fields") or ():
         if isinstance(field, dict) and "name" in field:
             field.setdefault("id", f"{data['id']}.{field['name']}")
@@ -50,6 +63,22 @@ def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
                 field["reference"] = {"target": target}
             field["options"] = [_option(option) for option in field.get("options") or ()]
     return data
+
+
+def _add_lifecycle(data: dict[str, Any]) -> None:
+    """`lifecycle:` is true, or the lifecycle itself; either way its records have the two fields that keep the state."""
+    given = data.get("lifecycle")
+    if isinstance(given, dict):
+        data["lifecycles"] = [given]
+    data["lifecycle"] = bool(given or data.get("lifecycles"))
+    for lifecycle in data.get("lifecycles") or ():
+        if isinstance(lifecycle, dict):
+            lifecycle.setdefault("code", data.get("name"))
+            lifecycle.setdefault("label", data.get("label"))
+    if data["lifecycle"] and "state_field" not in data:
+        fields = data.setdefault("fields", [])
+        there = {field.get("name") for field in fields if isinstance(field, dict)}
+        fields += [dict(field) for field in _LIFECYCLE_FIELDS if field["name"] not in there]
 
 
 def _option(option: Any) -> Any:

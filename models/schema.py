@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from models.lifecycle import LifecycleDef
+
 # Names that SQLAlchemy's declarative classes or the always-present columns already use.
 RESERVED_FIELD_NAMES = frozenset({
     "metadata", "registry", "id", "row_version", "created_at", "created_by", "updated_at", "updated_by", "deleted_at",
@@ -293,6 +295,11 @@ class EntityDef(Definition):
     retention: str | None = None
     classification: Classification = Classification.INTERNAL
     fields: tuple[FieldDef, ...]
+    # Whether its records can have a lifecycle; `lifecycles` are those that ship with the definition.
+    lifecycle: bool = False
+    lifecycles: tuple[LifecycleDef, ...] = ()
+    # The field that holds the state, where it is not the general one: records whose steps the engine itself takes.
+    state_field: str = "lifecycle_state"
     views: tuple[ViewDef, ...] = ()
     permissions: tuple[PermissionLine, ...] = ()
     layer: Layer = Layer.PRODUCT

@@ -4,7 +4,8 @@ What must stand or fall together with the change (audit entries, outbox rows, li
 transaction runs and written in one statement right before the commit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -16,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from app.core.actor import Actor
+from app.core.actor import Actor, system_actor
 from app.core.audit import AuditEntry, plain_mapping, plain_value
 from app.core.clock import Clock
 from app.core.database_errors import translate
@@ -43,12 +44,17 @@ WITH entries AS (
         reason text, context jsonb, outcome text, correlation_id uuid)
     ORDER BY e.n
 ), jobs AS (
-    INSERT INTO outbox (id, job, payload, created_at, available_at, max_attempts, correlation_id)
-    SELECT j.id, j.job, j.payload, j.created_at, clock_timestamp() + make_interval(secs => j.delay), j.max_attempts,
-           j.correlation_id
+    INSERT INTO outbox (id, job, payload, key, created_at, available_at, max_attempts, correlation_id)
+    SELECT j.id, j.job, j.payload, j.key, j.created_at, clock_timestamp() + make_interval(secs => j.delay),
+           j.max_attempts, j.correlation_id
     FROM jsonb_to_recordset(:jobs) AS j (
-        id uuid, job text, payload jsonb, created_at timestamptz, delay double precision, max_attempts int,
+        id uuid, job text, payload jsonb, key text, created_at timestamptz, delay double precision, max_attempts int,
         correlation_id uuid)
+    -- One that waits will see this change too: it is not taken before this has been committed for a second.
+    WHERE j.key IS NULL OR NOT EXISTS (
+        SELECT FROM outbox o
+        WHERE o.key = j.key AND o.done_at IS NULL AND o.failed_at IS NULL
+          AND o.available_at > clock_timestamp() + interval '1 second')
 )
 SELECT CASE WHEN :wake THEN pg_notify(:outbox_channel, '') END,
        CASE WHEN :topics <> '' THEN pg_notify(:live_channel, :topics) END
@@ -122,6 +128,16 @@ class UnitOfWork:
         """Commit what has been done so far and go on in a new transaction: for jobs that work in portions."""
         await self._finish()
 
+    @contextmanager
+    def by_platform(self) -> Iterator[None]:
+        """What is done inside is the platform's own doing, though a person's command led to it."""
+        person = self.actor
+        self.actor = system_actor(correlation_id=person.correlation_id)
+        try:
+            yield
+        finally:
+            self.actor = person
+
     # -- statements ------------------------------------------------------------------------------------------------
 
     @property
@@ -183,15 +199,25 @@ class UnitOfWork:
         )
 
     def enqueue(
-        self, job: str, payload: Mapping[str, Any], *, delay: timedelta = timedelta(0), max_attempts: int = 5
+        self,
+        job: str,
+        payload: Mapping[str, Any],
+        *,
+        delay: timedelta = timedelta(0),
+        max_attempts: int = 5,
+        key: str | None = None,
     ) -> UUID:
-        """Ask for a job after the commit; at least once, so the job must be idempotent. Returns the outbox id."""
+        """Ask for a job after the commit; at least once, so the job must be idempotent. Returns the outbox id.
+
+        `key`: not where a job with this key waits for its delay already, so that many changes ask for one job.
+        """
         id_ = uuid7()
         self._jobs.append(
             {
                 "id": str(id_),
                 "job": job,
                 "payload": plain_value(payload),
+                "key": key,
                 "created_at": self.now.isoformat(),
                 "delay": delay.total_seconds(),
                 "max_attempts": max_attempts,

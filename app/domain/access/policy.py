@@ -37,6 +37,19 @@ MEMO_SIZE = 2_000  # entries; a worker must stay small
 # Lines that administrators add stand in rows; they layer over the files and come after them.
 READ_ROWS = text("SELECT id, role, application, entity, action, effect FROM policy_line ORDER BY created_at, id")
 
+# What lifecycles allow to roles, in any version that records can be pinned to; which version counts for a record is
+# looked at with the record.
+READ_STEPS = text(
+    """
+SELECT DISTINCT trim(role) AS role, l.entity, 'transition:' || t.name AS action, l.code
+FROM lifecycle_transition t
+JOIN lifecycle_version v ON v.id = t.parent_id AND v.state <> 'draft'
+JOIN lifecycle l ON l.id = v.lifecycle_id AND NOT l.protected
+CROSS JOIN LATERAL regexp_split_to_table(t.roles, '[,\\n]') AS role
+WHERE trim(role) <> '' ORDER BY 2, 3, 1
+"""
+)
+
 
 class AccessPolicy:
     """One immutable state of the policy; a change makes a new one."""
@@ -139,6 +152,16 @@ class AccessPolicy:
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
         return self.files.conflicts
+
+    def acts_as(self, role: str) -> frozenset[str]:
+        """The role and those that it inherits from, wherever it does."""
+        found, pending = {role}, [role]
+        while pending:
+            below = pending.pop()
+            above = {link.parent for link in self.files.inheritance if link.role == below} - found
+            found |= above
+            pending += above
+        return frozenset(found)
 
     def row_conditions(self, role: str, application: str, entity: str, action: str) -> tuple[RowCondition, ...]:
         """What limits the rows of a grant: the entries that fit best; several equally good ones hold together."""
@@ -285,7 +308,14 @@ async def _row_lines(engine: AsyncEngine) -> list[PolicyLine]:
         if await connection.scalar(text("SELECT to_regclass('policy_line')")) is None:
             return []
         rows = await connection.execute(READ_ROWS)
-        return [
+        lines = [
             PolicyLine(role, application, entity, action, Effect(effect), f"policy line {id_}")
             for id_, role, application, entity, action, effect in rows
         ]
+        if await connection.scalar(text("SELECT to_regclass('lifecycle_transition')")) is not None:
+            steps = await connection.execute(READ_STEPS)
+            lines += [
+                PolicyLine(role, ANY, entity, action, Effect.ALLOW, f"lifecycle {code}")
+                for role, entity, action, code in steps
+            ]
+        return lines

@@ -1,0 +1,1 @@
+"""Lifecycles: the states of any entity's records, and every step between them."""

@@ -58,6 +58,7 @@ outbox = Table(
     Column("id", Uuid, primary_key=True),
     Column("job", Text, nullable=False),
     Column("payload", JSONB, nullable=False),
+    Column("key", Text),  # of two delayed rows with one key only the first is written
     Column("created_at", UtcDateTime, nullable=False),
     Column("available_at", UtcDateTime, nullable=False),  # real time: when a worker may take it
     Column("attempt", Integer, nullable=False, server_default="0"),  # also the fencing token of the lease
@@ -69,6 +70,7 @@ outbox = Table(
     Column("error", Text),
     Column("correlation_id", Uuid, nullable=False),
     Index("ix_outbox_due", "available_at", postgresql_where=text("done_at IS NULL AND failed_at IS NULL")),
+    Index("ix_outbox_key", "key", postgresql_where=text("key IS NOT NULL AND done_at IS NULL AND failed_at IS NULL")),
 )
 
 # The answer that was given to a command, so that sending it again gives it again and does nothing.

@@ -1570,9 +1570,48 @@ CREATE OR REPLACE TRIGGER process_dependency_delete_in_draft AFTER DELETE ON pro
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_fixed_version('workflow_version')
 """
     )
+    # checks of tables that were there before
+    op.drop_constraint(op.f("ck_process_dependency_edge_type_choice"), "process_dependency", type_="check")
+    op.create_check_constraint(
+        op.f("ck_process_dependency_edge_type_choice"), "process_dependency", "edge_type IN ('FS', 'SS', 'FF', 'SF')"
+    )
+    op.create_check_constraint(
+        op.f("ck_process_dependency_run_node_choice"), "process_dependency", "run_node IN ('own', 'same')"
+    )
+    op.create_check_constraint(
+        op.f("ck_process_dependency_lag"),
+        "process_dependency",
+        "(lag_amount IS NULL) = (lag_unit IS NULL) AND (lag_amount IS NULL OR lag_amount > 0)",
+    )
+    op.create_check_constraint(
+        op.f("ck_process_dependency_lag_unit_choice"),
+        "process_dependency",
+        "lag_unit IN ('minutes', 'hours', 'days', 'working_minutes', 'working_hours', 'working_days')",
+    )
+    op.create_check_constraint(
+        op.f("ck_process_dependency_run_selector_choice"),
+        "process_dependency",
+        "run_selector IN ('same_date', 'previous_date', 'period_end', 'latest_signed')",
+    )
+    op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
+    op.create_check_constraint(
+        op.f("ck_process_dependency_hardness_choice"), "process_dependency", "hardness IN ('hard', 'soft', 'advisory')"
+    )
+    op.create_check_constraint(
+        op.f("ck_process_dependency_one_predecessor"),
+        "process_dependency",
+        "(predecessor_id IS NULL) = (other_workflow_id IS NOT NULL AND other_process IS NOT NULL AND run_selector IS NOT NULL) AND (predecessor_id IS NULL OR other_workflow_id IS NULL)",
+    )
 
 
 def downgrade() -> None:
+    op.drop_constraint(op.f("ck_process_dependency_one_predecessor"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_run_selector_choice"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_lag_unit_choice"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_lag"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_run_node_choice"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_edge_type_choice"), "process_dependency", type_="check")
     op.execute("DROP TRIGGER IF EXISTS stage_insert_in_draft ON stage")
     op.execute("DROP TRIGGER IF EXISTS stage_update_in_draft ON stage")
     op.execute("DROP TRIGGER IF EXISTS stage_delete_in_draft ON stage")
@@ -1848,3 +1887,9 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_lifecycle_entity"), table_name="lifecycle")
     op.drop_table("lifecycle")
     # ### end Alembic commands ###
+    op.create_check_constraint(
+        op.f("ck_process_dependency_edge_type_choice"), "process_dependency", "edge_type IN ('FS')"
+    )
+    op.create_check_constraint(
+        op.f("ck_process_dependency_hardness_choice"), "process_dependency", "hardness IN ('hard')"
+    )

@@ -1593,20 +1593,20 @@ CREATE OR REPLACE TRIGGER process_dependency_delete_in_draft AFTER DELETE ON pro
         "process_dependency",
         "run_selector IN ('same_date', 'previous_date', 'period_end', 'latest_signed')",
     )
-    op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
-    op.create_check_constraint(
-        op.f("ck_process_dependency_hardness_choice"), "process_dependency", "hardness IN ('hard', 'soft', 'advisory')"
-    )
     op.create_check_constraint(
         op.f("ck_process_dependency_one_predecessor"),
         "process_dependency",
         "(predecessor_id IS NULL) = (other_workflow_id IS NOT NULL AND other_process IS NOT NULL AND run_selector IS NOT NULL) AND (predecessor_id IS NULL OR other_workflow_id IS NULL)",
     )
+    op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
+    op.create_check_constraint(
+        op.f("ck_process_dependency_hardness_choice"), "process_dependency", "hardness IN ('hard', 'soft', 'advisory')"
+    )
 
 
 def downgrade() -> None:
-    op.drop_constraint(op.f("ck_process_dependency_one_predecessor"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_one_predecessor"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_run_selector_choice"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_lag_unit_choice"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_lag"), "process_dependency", type_="check")

@@ -18,15 +18,22 @@ from app.core.uow import Resources, UnitOfWork
 from app.domain.access.accounts import end_access_of_deleted_user, end_access_of_inactive_user
 from app.domain.access.grants import check_written_grant, touch_policy
 from app.domain.access.policy import AccessPolicy, load_policy
+from app.domain.entities.record_states import SERVICE as RECORD_STATES
 from app.domain.finance.actions import ACTIONS
 from app.domain.finance.process_controls import breaches_commented, signed_figures
 from app.domain.jobs.events import JobWasAborted
+from app.domain.lifecycles.compiled import SERVICE as LIFECYCLES
+from app.domain.lifecycles.compiled import Lifecycles, lifecycles_of
+from app.domain.lifecycles.editability import LifecycleStates
+from app.domain.lifecycles.publishing import publish_shipped, refuse_change_of_version
+from app.domain.lifecycles.store import load_in_force
 from app.domain.notify import handlers as notify
 from app.domain.notify.events import NoticesWanted
 from app.domain.notify.mail import transport_for
 from app.domain.notify.notices import on_notices_wanted
 from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
+from app.domain.workflow.arranging import arrange_after_change
 from app.domain.workflow.automation import on_job_aborted
 from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunCreated, RunStateChanged
 from app.domain.workflow.publishing import refuse_change_of_published
@@ -35,7 +42,13 @@ from models.registry import Registry, product_registry
 # Which feature hears what, inside the transaction. A lower feature reaches a higher one only through this table.
 HANDLERS: Handlers = {
     RecordCreated: (check_written_grant, touch_policy, refuse_change_of_published),
-    RecordUpdated: (check_written_grant, touch_policy, end_access_of_inactive_user, refuse_change_of_published),
+    RecordUpdated: (
+        check_written_grant,
+        touch_policy,
+        end_access_of_inactive_user,
+        refuse_change_of_published,
+        arrange_after_change,
+    ),
     RecordDeleted: (touch_policy, end_access_of_deleted_user),
     RunCreated: (clocks.on_run_created,),
     RunStateChanged: (clocks.on_run_state_changed,),

@@ -47,9 +47,15 @@ WHERE p.version_id = :id ORDER BY p.rank, p.id
 )
 READ_DEPENDENCIES = text(
     """
-SELECT a.code AS "from", b.code AS "to", d.edge_type AS type, d.hardness, d.accepts
-FROM process_dependency d JOIN process a ON a.id = d.predecessor_id JOIN process b ON b.id = d.successor_id
-WHERE d.version_id = :id ORDER BY b.rank, a.rank
+SELECT coalesce(a.code, d.other_process) AS "from", b.code AS "to", d.edge_type AS type, d.hardness, d.accepts,
+       d.lag_amount, d.lag_unit, d.condition::text, w.code AS workflow, d.run_selector, d.run_node, c.code AS calendar,
+       d.expected_by
+FROM process_dependency d
+JOIN process b ON b.id = d.successor_id
+LEFT JOIN process a ON a.id = d.predecessor_id
+LEFT JOIN workflow w ON w.id = d.other_workflow_id
+LEFT JOIN calendar c ON c.id = d.selector_calendar_id
+WHERE d.version_id = :id ORDER BY b.rank, a.rank, w.code, d.other_process, d.edge_type
 """
 )
 _JSON = ("parameters", "approval_levels", "evidence", "checklist")
@@ -72,7 +78,15 @@ async def read_definition(uow: UnitOfWork, version_id: UUID) -> WorkflowDefiniti
         built[stage["id"]] = data
         (built[stage["parent_id"]]["stages"] if stage["parent_id"] else top).append(data)
     dependencies = (await uow.execute(READ_DEPENDENCIES, {"id": version_id})).mappings().all()
-    return read_workflow({**head, "stages": top, "dependencies": [dict(edge) for edge in dependencies]})
+    return read_workflow({**head, "stages": top, "dependencies": [_dependency(dict(edge)) for edge in dependencies]})
+
+
+def _dependency(row: dict[str, Any]) -> dict[str, Any]:
+    amount, unit = row.pop("lag_amount"), row.pop("lag_unit")
+    if amount is not None:
+        row["lag"] = {"amount": amount, "unit": unit}
+    row["condition"] = orjson.loads(row["condition"]) if row["condition"] else None
+    return row
 
 
 def _process(row: dict[str, Any]) -> dict[str, Any]:

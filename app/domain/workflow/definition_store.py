@@ -42,9 +42,13 @@ SELECT (SELECT id FROM application WHERE code = :application) AS application_id,
        (SELECT id FROM calendar WHERE code = :calendar) AS calendar_id,
        (SELECT coalesce(jsonb_object_agg(n.code, n.id), '{}')
         FROM hierarchy_node n JOIN hierarchy h ON h.id = n.hierarchy_id
-        WHERE h.code = :hierarchy AND n.code = ANY (:nodes))::text AS nodes
+        WHERE h.code = :hierarchy AND n.code = ANY (:nodes))::text AS nodes,
+       (SELECT coalesce(jsonb_object_agg(code, id), '{}')
+        FROM workflow WHERE code = ANY (:workflows))::text AS workflows,
+       (SELECT coalesce(jsonb_object_agg(code, id), '{}')
+        FROM calendar WHERE code = ANY (:calendars))::text AS calendars
 """
-).bindparams(bindparam("nodes", type_=ARRAY(TEXT)))
+).bindparams(*(bindparam(name, type_=ARRAY(TEXT)) for name in ("nodes", "workflows", "calendars")))
 
 
 async def save_draft(uow: UnitOfWork, *, definition: WorkflowDefinition, notes: str | None = None) -> UUID:
@@ -70,6 +74,7 @@ async def save_draft(uow: UnitOfWork, *, definition: WorkflowDefinition, notes: 
         },
     )
     version_id = await _empty_draft(uow, workflow_id, notes)
+    named.workflows[definition.code] = workflow_id  # a process may wait for an earlier run of its own workflow
     await _insert_content(uow, version_id, definition, named)
     uow.touch("workflows", f"workflow:{workflow_id}")
     uow.audit(
@@ -132,10 +137,19 @@ async def discard_draft(uow: UnitOfWork, *, version_id: UUID) -> None:
 class _Named:
     """What the codes in a definition stand for."""
 
-    def __init__(self, application_id: UUID, calendar_id: UUID, nodes: Mapping[str, UUID]) -> None:
+    def __init__(
+        self,
+        application_id: UUID,
+        calendar_id: UUID,
+        nodes: Mapping[str, UUID],
+        workflows: dict[str, UUID],
+        calendars: Mapping[str, UUID],
+    ) -> None:
         self.application_id = application_id
         self.calendar_id = calendar_id
         self.nodes = nodes
+        self.workflows = workflows
+        self.calendars = calendars
 
     def node(self, code: str | None) -> UUID | None:
         return None if code is None else self.nodes[code]
@@ -148,11 +162,20 @@ async def _resolve(uow: UnitOfWork, definition: WorkflowDefinition) -> _Named:
         "calendar": definition.calendar,
         "hierarchy": definition.node_hierarchy,
         "nodes": sorted(used),
+        "workflows": sorted({edge.workflow for edge in definition.dependencies if edge.workflow}),
+        "calendars": sorted({edge.calendar for edge in definition.dependencies if edge.calendar}),
     }
     row = (await uow.execute(FIND_NAMES, values)).one()
     application_id, calendar_id = row.application_id, row.calendar_id
-    nodes = {code: UUID(id_) for code, id_ in orjson.loads(row.nodes).items()}
+    nodes, workflows, calendars = (_ids(found) for found in (row.nodes, row.workflows, row.calendars))
     problems = list(_inconsistent(definition))
+    for number, edge in enumerate(definition.dependencies):
+        if edge.workflow is not None and edge.workflow not in {*workflows, definition.code}:
+            detail = f"There is no workflow {edge.workflow}; create it first."
+            problems.append(FieldProblem(f"dependencies.{number}.workflow", detail, "unknown"))
+        if edge.calendar is not None and edge.calendar not in calendars:
+            detail = f"There is no calendar {edge.calendar}."
+            problems.append(FieldProblem(f"dependencies.{number}.calendar", detail, "unknown"))
     if application_id is None:
         problems.append(FieldProblem("application", f"There is no application {definition.application}.", "unknown"))
     if calendar_id is None:
@@ -164,7 +187,11 @@ async def _resolve(uow: UnitOfWork, definition: WorkflowDefinition) -> _Named:
     ]
     if problems:
         raise ValidationFailed(problems)
-    return _Named(application_id, calendar_id, nodes)
+    return _Named(application_id, calendar_id, nodes, workflows, calendars)
+
+
+def _ids(json_text: str) -> dict[str, UUID]:
+    return {code: UUID(id_) for code, id_ in orjson.loads(json_text).items()}
 
 
 def _inconsistent(definition: WorkflowDefinition) -> Iterable[FieldProblem]:
@@ -175,17 +202,19 @@ def _inconsistent(definition: WorkflowDefinition) -> Iterable[FieldProblem]:
             if count > 1:
                 yield FieldProblem(f"{what} {code}", f"{count} of them have this code; give each its own.", "duplicate")
     known = set(processes)
-    edges: Counter[tuple[str, str]] = Counter()
+    edges: Counter[tuple[str, str, str]] = Counter()
     for number, edge in enumerate(definition.dependencies):
-        edges[edge.predecessor, edge.successor] += 1
+        place = f" of {edge.workflow} ({edge.run_selector})" if edge.workflow else ""
+        edges[f"{edge.predecessor}{place}", edge.successor, edge.type] += 1
         for side, code in (("from", edge.predecessor), ("to", edge.successor)):
-            if code not in known:
+            if code not in known and (edge.within or side == "to"):
                 yield FieldProblem(f"dependencies.{number}.{side}", f"There is no process {code}.", "unknown")
-        if edge.predecessor == edge.successor:
+        if edge.predecessor == edge.successor and edge.within:
             yield FieldProblem(f"dependencies.{number}", f"{edge.predecessor} cannot wait for itself.", "cycle")
-    for (before, after), count in edges.items():
+    for (before, after, type_), count in edges.items():
         if count > 1:
-            yield FieldProblem("dependencies", f"{after} depends on {before} {count} times; keep one.", "duplicate")
+            detail = f"{after} depends on {before} {count} times as {type_}; keep one."
+            yield FieldProblem("dependencies", detail, "duplicate")
 
 
 async def _empty_draft(uow: UnitOfWork, workflow_id: UUID, notes: str | None) -> UUID:
@@ -222,11 +251,20 @@ async def _insert_content(uow: UnitOfWork, version_id: UUID, definition: Workflo
             {
                 "id": uuid7(),
                 "version_id": version_id,
-                "predecessor_id": process_ids[edge.predecessor],
+                "predecessor_id": process_ids[edge.predecessor] if edge.within else None,
                 "successor_id": process_ids[edge.successor],
-                "edge_type": edge.type,
-                "hardness": edge.hardness,
+                "edge_type": edge.type.value,
+                "hardness": edge.hardness.value,
                 "accepts": list(edge.accepts),
+                "lag_amount": edge.lag.amount if edge.lag else None,
+                "lag_unit": edge.lag.unit.value if edge.lag else None,
+                "condition": edge.condition,
+                "other_workflow_id": named.workflows[edge.workflow] if edge.workflow else None,
+                "other_process": edge.predecessor if edge.workflow else None,
+                "run_selector": edge.run_selector.value if edge.run_selector else None,
+                "run_node": edge.run_node.value if edge.run_node else None,
+                "selector_calendar_id": named.calendars[edge.calendar] if edge.calendar else None,
+                "expected_by": edge.expected_by,
             }
         )
     stamp = _stamp(uow)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.domain.workflow.edges import EdgeType, Hardness, LagTime, LagUnit, RunNode, RunSelector
 from app.domain.workflow.states import ProcessKind
 
 Code = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
@@ -13,6 +14,16 @@ Label = Annotated[str, Field(min_length=1, max_length=200)]
 RoleCode = Annotated[str, Field(min_length=1, max_length=48)]
 Formula = Annotated[str, Field(min_length=1, max_length=80)]
 EndState = Literal["done", "skipped", "cancelled", "failed"]
+
+OF_ANOTHER_WORKFLOW = ("run_selector", "run_node", "calendar", "expected_by")
+LONGEST_LAG: Mapping[LagUnit, int] = {
+    LagUnit.MINUTES: 100_000,
+    LagUnit.HOURS: 17_520,
+    LagUnit.DAYS: 731,
+    LagUnit.WORKING_MINUTES: 100_000,
+    LagUnit.WORKING_HOURS: 5_000,
+    LagUnit.WORKING_DAYS: 520,
+}
 
 
 class _Part(BaseModel):
@@ -93,14 +104,60 @@ class StageDefinition(_Part):
         return _in_order(data)
 
 
+class Lag(_Part):
+    """At most about two years."""
+
+    amount: Annotated[int, Field(ge=1, le=100_000)]
+    unit: LagUnit = LagUnit.MINUTES
+
+    @model_validator(mode="after")
+    def _within_reach(self) -> "Lag":
+        most = LONGEST_LAG[self.unit]
+        if self.amount > most:
+            raise ValueError(f"a lag is at most {most:,} {self.unit.value.replace('_', ' ')} long")
+        return self
+
+    @property
+    def time(self) -> LagTime:
+        return LagTime(self.amount, self.unit)
+
+
 class Dependency(_Part):
-    """`to` waits for `from`, until that has ended in one of the states `accepts`."""
+    """`to` waits for `from`; see `edges` for the types.
+
+    With `workflow`, `from` is a process of that workflow and `run_selector` says of which of its runs. `condition` is a
+    filter on the predecessor's process run; where it does not hold, the dependency does not bind.
+    """
 
     predecessor: Annotated[Code, Field(alias="from")]
     successor: Annotated[Code, Field(alias="to")]
-    type: Literal["FS"] = "FS"
-    hardness: Literal["hard"] = "hard"
+    type: EdgeType = EdgeType.FS
+    hardness: Hardness = Hardness.HARD
     accepts: Annotated[tuple[EndState, ...], Field(min_length=1)] = ("done", "skipped")
+    lag: Lag | None = None
+    condition: dict[str, Any] | None = None
+    workflow: WorkflowCode | None = None
+    run_selector: RunSelector | None = None
+    run_node: RunNode | None = None
+    calendar: str | None = None
+    expected_by: Formula | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_another_workflow(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        if data.get("workflow") is not None:
+            return {**data, "run_selector": data.get("run_selector") or RunSelector.SAME_DATE.value}
+        extra = [name for name in OF_ANOTHER_WORKFLOW if data.get(name) is not None]
+        if extra:
+            raise ValueError(f"{', '.join(extra)}: only where `workflow` names another workflow")
+        return data
+
+    @property
+    def within(self) -> bool:
+        """Whether both of its ends are in this workflow."""
+        return self.workflow is None
 
 
 class WorkflowDefinition(_Part):

@@ -1269,6 +1269,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("other_workflow_id IS NOT NULL"),
     )
     op.create_index(
+        "ix_process_dependency_conditions",
+        "process_dependency",
+        ["version_id"],
+        unique=False,
+        postgresql_where=sa.text("condition IS NOT NULL"),
+    )
+    op.create_index(
         op.f("ix_process_dependency_other_workflow_id"), "process_dependency", ["other_workflow_id"], unique=False
     )
     op.create_index(
@@ -1280,18 +1287,18 @@ def upgrade() -> None:
         ["other_workflow_id", "other_process", "run_selector", "successor_id", "edge_type"],
     )
     op.create_foreign_key(
-        op.f("fk_process_dependency_other_workflow_id"),
-        "process_dependency",
-        "workflow",
-        ["other_workflow_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_dependency_selector_calendar_id"),
         "process_dependency",
         "calendar",
         ["selector_calendar_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_dependency_other_workflow_id"),
+        "process_dependency",
+        "workflow",
+        ["other_workflow_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -1575,8 +1582,9 @@ CREATE OR REPLACE TRIGGER process_dependency_delete_in_draft AFTER DELETE ON pro
     op.create_check_constraint(
         op.f("ck_process_dependency_edge_type_choice"), "process_dependency", "edge_type IN ('FS', 'SS', 'FF', 'SF')"
     )
+    op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
     op.create_check_constraint(
-        op.f("ck_process_dependency_run_node_choice"), "process_dependency", "run_node IN ('own', 'same')"
+        op.f("ck_process_dependency_hardness_choice"), "process_dependency", "hardness IN ('hard', 'soft', 'advisory')"
     )
     op.create_check_constraint(
         op.f("ck_process_dependency_lag"),
@@ -1589,28 +1597,27 @@ CREATE OR REPLACE TRIGGER process_dependency_delete_in_draft AFTER DELETE ON pro
         "lag_unit IN ('minutes', 'hours', 'days', 'working_minutes', 'working_hours', 'working_days')",
     )
     op.create_check_constraint(
-        op.f("ck_process_dependency_run_selector_choice"),
-        "process_dependency",
-        "run_selector IN ('same_date', 'previous_date', 'period_end', 'latest_signed')",
-    )
-    op.create_check_constraint(
         op.f("ck_process_dependency_one_predecessor"),
         "process_dependency",
         "(predecessor_id IS NULL) = (other_workflow_id IS NOT NULL AND other_process IS NOT NULL AND run_selector IS NOT NULL) AND (predecessor_id IS NULL OR other_workflow_id IS NULL)",
     )
-    op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
     op.create_check_constraint(
-        op.f("ck_process_dependency_hardness_choice"), "process_dependency", "hardness IN ('hard', 'soft', 'advisory')"
+        op.f("ck_process_dependency_run_node_choice"), "process_dependency", "run_node IN ('own', 'same')"
+    )
+    op.create_check_constraint(
+        op.f("ck_process_dependency_run_selector_choice"),
+        "process_dependency",
+        "run_selector IN ('same_date', 'previous_date', 'period_end', 'latest_signed')",
     )
 
 
 def downgrade() -> None:
-    op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
-    op.drop_constraint(op.f("ck_process_dependency_one_predecessor"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_run_selector_choice"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_run_node_choice"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_one_predecessor"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_lag_unit_choice"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_lag"), "process_dependency", type_="check")
-    op.drop_constraint(op.f("ck_process_dependency_run_node_choice"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_edge_type_choice"), "process_dependency", type_="check")
     op.execute("DROP TRIGGER IF EXISTS stage_insert_in_draft ON stage")
     op.execute("DROP TRIGGER IF EXISTS stage_update_in_draft ON stage")
@@ -1680,11 +1687,16 @@ def downgrade() -> None:
     op.drop_column("process_edge", "condition")
     op.drop_column("process_edge", "lag_unit")
     op.drop_column("process_edge", "lag_amount")
-    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint("uq_process_dependency_across", "process_dependency", type_="unique")
     op.drop_index(op.f("ix_process_dependency_selector_calendar_id"), table_name="process_dependency")
     op.drop_index(op.f("ix_process_dependency_other_workflow_id"), table_name="process_dependency")
+    op.drop_index(
+        "ix_process_dependency_conditions",
+        table_name="process_dependency",
+        postgresql_where=sa.text("condition IS NOT NULL"),
+    )
     op.drop_index(
         "ix_process_dependency_awaits",
         table_name="process_dependency",

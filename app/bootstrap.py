@@ -1,6 +1,6 @@
 """Build a running platform from its settings: engine, registry, clock, policy, and THE event -> handler table."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,12 +25,13 @@ from app.domain.jobs.events import JobWasAborted
 from app.domain.lifecycles.compiled import SERVICE as LIFECYCLES
 from app.domain.lifecycles.compiled import Lifecycles, lifecycles_of
 from app.domain.lifecycles.editability import LifecycleStates
-from app.domain.lifecycles.publishing import publish_shipped, refuse_change_of_version
+from app.domain.lifecycles.publishing import publish_shipped
 from app.domain.lifecycles.store import load_in_force
 from app.domain.notify import handlers as notify
 from app.domain.notify.events import NoticesWanted
 from app.domain.notify.mail import transport_for
 from app.domain.notify.notices import on_notices_wanted
+from app.domain.schedules.horizon import on_schedule_written
 from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.workflow.arranging import arrange_after_change
@@ -41,13 +42,14 @@ from models.registry import Registry, product_registry
 
 # Which feature hears what, inside the transaction. A lower feature reaches a higher one only through this table.
 HANDLERS: Handlers = {
-    RecordCreated: (check_written_grant, touch_policy, refuse_change_of_published),
+    RecordCreated: (check_written_grant, touch_policy, refuse_change_of_published, on_schedule_written),
     RecordUpdated: (
         check_written_grant,
         touch_policy,
         end_access_of_inactive_user,
         refuse_change_of_published,
         arrange_after_change,
+        on_schedule_written,
     ),
     RecordDeleted: (touch_policy, end_access_of_deleted_user),
     RunCreated: (clocks.on_run_created,),
@@ -79,8 +81,16 @@ class Runtime:
     async def reload_policy(self) -> None:
         self.policy = await load_policy(self.engine, self.registry)
 
+    async def reload_lifecycles(self) -> None:
+        await load_in_force(self.engine, self.registry, lifecycles_of(self.services))
+
     async def reload_clock(self) -> None:
         self.clock.shift = await read_shift(self.engine)
+
+    @property
+    def reactions(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What each process reads anew when a topic is touched, whoever touched it."""
+        return {"policy": self.reload_policy, "clock": self.reload_clock, "lifecycles": self.reload_lifecycles}
 
     async def aclose(self) -> None:
         await self.engine.dispose()
@@ -102,7 +112,8 @@ async def build(settings: Settings, *, registry: Registry | None = None, pool_si
             "this database has the shifted clock of a demo, and demo mode is off; name a database of your own in "
             "STEPS_DATABASE_URL, or set STEPS_DEMO=true"
         )
-    return Runtime(
+    await publish_shipped(engine, registry)
+    runtime = Runtime(
         settings=settings,
         engine=engine,
         registry=registry,
@@ -110,11 +121,16 @@ async def build(settings: Settings, *, registry: Registry | None = None, pool_si
         policy=await load_policy(engine, registry),
         services=_services(settings),
     )
+    await runtime.reload_lifecycles()
+    return runtime
 
 
 def _services(settings: Settings) -> dict[str, Any]:
     """Ports and tables that features find by name in `uow.resources.services`."""
+    lifecycles = Lifecycles()
     services: dict[str, Any] = {
+        LIFECYCLES: lifecycles,
+        RECORD_STATES: LifecycleStates(lifecycles),
         "actions": ACTIONS,
         "process_guards": (breaches_commented,),
         "process_content": (signed_figures,),

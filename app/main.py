@@ -84,7 +84,7 @@ async def _start(
         stack.push_async_callback(runtime.aclose)
     app.state.runtime = runtime
     listener = Listener(asyncpg_dsn(runtime.engine))
-    listener.subscribe(LIVE_CHANNEL, on_topics({"policy": runtime.reload_policy, "clock": runtime.reload_clock}))
+    listener.subscribe(LIVE_CHANNEL, on_topics(runtime.reactions))
     app.state.listener = listener
     await listener.start()
     stack.push_async_callback(listener.stop)

@@ -79,7 +79,7 @@ async def serve(
         raise ValueError("serve() needs settings.redis_url; `steps worker` fills it in for the embedded server")
     redis = connect(runtime.settings.redis_url)
     listener = Listener(asyncpg_dsn(runtime.engine))
-    listener.subscribe(LIVE_CHANNEL, on_topics({"policy": runtime.reload_policy, "clock": runtime.reload_clock}))
+    listener.subscribe(LIVE_CHANNEL, on_topics(runtime.reactions))
     leases = Leases(runtime, lease=timings.lease)
     performer = Performer(runtime, leases, handlers)
     worker = QueueWorker(performer.perform, redis=redis, context={}, max_jobs=MAX_JOBS)

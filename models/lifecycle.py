@@ -107,10 +107,10 @@ class TransitionDef(_Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _in_short(cls, data: Any) -> Any:
-        data = _labelled(data)
-        if not isinstance(data, dict):
-            return data
+    def _in_short(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        data: dict[str, Any] = _labelled(given)
         for single, several in (("from", "from"), ("activity", "activities")):
             if isinstance(data.get(single), str):
                 data = {**{k: v for k, v in data.items() if k != single}, several: [data[single]]}
@@ -147,7 +147,8 @@ class LifecycleDef(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> "LifecycleDef":
         known = {state.name for state in self.states}
-        for what, names in (("state", [s.name for s in self.states]), ("transition", [t.name for t in self.transitions])):
+        states, steps = [state.name for state in self.states], [step.name for step in self.transitions]
+        for what, names in (("state", states), ("transition", steps)):
             doubled = [name for name, count in Counter(names).items() if count > 1]
             if doubled:
                 raise ValueError(f"lifecycle {self.code!r}: the {what} {doubled[0]!r} is there twice")

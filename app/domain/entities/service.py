@@ -17,6 +17,7 @@ from app.domain.entities.codec import Codec, codec_of
 from app.domain.entities.lines import check_lines, lines_fields, write_lines
 from app.domain.entities.numbering import next_references
 from app.domain.entities.queries import variables
+from app.domain.entities.record_states import add_first_state, require_editable
 from app.domain.entities.references import check_references
 from app.domain.entities.validation import Resolve, check
 from models.base import uuid7
@@ -32,9 +33,14 @@ async def create_record(uow: UnitOfWork, entity_name: str, given: Mapping[str, A
 
 
 async def create_records(
-    uow: UnitOfWork, entity_name: str, given: Sequence[Mapping[str, Any]], *, single: bool = False
+    uow: UnitOfWork,
+    entity_name: str,
+    given: Sequence[Mapping[str, Any]],
+    *,
+    single: bool = False,
+    ids: Sequence[UUID] | None = None,
 ) -> list[dict[str, Any]]:
-    """Create many records with a fixed number of statements; all or none.
+    """Create many records with a fixed number of statements; all or none. `ids`: where the caller chooses them.
 
     Raises:
         ValidationFailed: problems of every record, by path `3.field` (or `field` when `single`).
@@ -67,12 +73,13 @@ async def create_records(
             if field.name in own_lines:
                 lines[-1][field.name], wrong = await check_lines(uow, field, own_lines[field.name] or [])
                 problems += wrong
+        add_first_state(uow, entity, result.values, variables(uow))
         checked.append((prefix, result.values))
     if not problems:
         problems += await check_references(uow, entity, checked)
     if problems:
         raise ValidationFailed(problems)
-    rows = await _insert(uow, entity, [values for _, values in checked])
+    rows = await _insert(uow, entity, [values for _, values in checked], ids)
     await _require_inside(uow, "create", entity, [row["id"] for row in rows])
     codec = codec_of(uow.registry, entity_name)
     created = [codec.record(row) for row in rows]
@@ -113,7 +120,9 @@ def _writable_entity(uow: UnitOfWork, entity_name: str) -> EntityDef:
     return entity
 
 
-async def _insert(uow: UnitOfWork, entity: EntityDef, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+async def _insert(
+    uow: UnitOfWork, entity: EntityDef, records: Sequence[Mapping[str, Any]], ids: Sequence[UUID] | None
+) -> list[dict[str, Any]]:
     table = uow.table(entity.name)
     codec = codec_of(uow.registry, entity.name)
     stamp = {
@@ -123,7 +132,11 @@ async def _insert(uow: UnitOfWork, entity: EntityDef, records: Sequence[Mapping[
         "updated_at": uow.now,
         "updated_by": uow.actor.id,
     }
-    rows = [{**_encrypted(uow, entity, codec.columns(values)), **stamp, "id": uuid7()} for values in records]
+    given = iter(ids or ())
+    rows = [
+        {**_encrypted(uow, entity, codec.columns(values)), **stamp, "id": next(given, None) or uuid7()}
+        for values in records
+    ]
     if entity.kind is EntityKind.TREE:
         await _add_paths(uow, entity, rows)
     names = {name for row in rows for name in row}
@@ -199,9 +212,17 @@ def _entry(entity: EntityDef, command: str, decision: Decision, record_id: UUID,
 
 
 async def update_record(
-    uow: UnitOfWork, entity_name: str, record_id: UUID, given: Mapping[str, Any], *, expected_version: int
+    uow: UnitOfWork,
+    entity_name: str,
+    record_id: UUID,
+    given: Mapping[str, Any],
+    *,
+    expected_version: int,
+    open_fields: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Change the given fields of one record and return it; nothing is written when nothing differs.
+
+    `open_fields` may be changed though the record's state allows no change: a step of its lifecycle asks for them.
 
     Raises:
         StaleVersion: somebody changed it since `expected_version`; `context` has the present version and who.
@@ -233,6 +254,7 @@ async def update_record(
         raise ValidationFailed(problems)
     if not changed and not lines:
         return before
+    await require_editable(uow, entity, before, fields=frozenset((*changed, *lines)), open_fields=open_fields)
     after = await _update_row(uow, entity, codec, before, changed)
     if any(entity.field(name).is_reference for name in changed):
         await _require_inside(uow, "update", entity, [record_id])
@@ -309,6 +331,7 @@ async def delete_record(uow: UnitOfWork, entity_name: str, record_id: UUID, *, e
     entity = _writable_entity(uow, entity_name)
     codec = codec_of(uow.registry, entity_name)
     before = await _locked(uow, entity, codec, record_id, expected_version)
+    await require_editable(uow, entity, before)
     table = uow.table(entity_name)
     if entity.soft_delete:
         stamp = {"row_version": before["row_version"] + 1, "updated_at": uow.now, "updated_by": uow.actor.id}

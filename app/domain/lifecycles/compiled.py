@@ -37,7 +37,7 @@ class CompiledLifecycle:
     @cached_property
     def leaving(self) -> Mapping[str, tuple[TransitionDef, ...]]:
         """State -> the transitions that start there."""
-        found: dict[str, tuple[TransitionDef, ...]] = {name: () for name in self.states}
+        found: dict[str, tuple[TransitionDef, ...]] = dict.fromkeys(self.states, ())
         for transition in self.definition.transitions:
             for source in transition.sources:
                 found[source] = (*found[source], transition)

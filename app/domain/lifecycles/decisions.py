@@ -118,9 +118,7 @@ def _not_allowed(step: TransitionDef, subject: Subject) -> Refusal:
     return Refusal(Guard.ROLE, detail, "Somebody who has it does it.", forbidden=True)
 
 
-def _guard(
-    step: TransitionDef, subject: Subject, variables: Variables, resolve: Resolve | None
-) -> Refusal | None:
+def _guard(step: TransitionDef, subject: Subject, variables: Variables, resolve: Resolve | None) -> Refusal | None:
     node = subject.lifecycle.guards.get(step.name)
     if node is None or matches(node, subject.record, variables, resolve):
         return None
@@ -151,7 +149,9 @@ def _distinct(step: TransitionDef, subject: Subject, acting: Acting) -> Refusal 
             case "creator" if subject.record.get("created_by") in acting.people:
                 return _same(Guard.NOT_THE_CREATOR, subject, "You created", "who creates it must not approve it")
             case "last_editor" if subject.last_editor in acting.people:
-                return _same(Guard.NOT_THE_LAST_EDITOR, subject, "You changed", "who changed it last must not approve it")
+                return _same(
+                    Guard.NOT_THE_LAST_EDITOR, subject, "You changed", "who changed it last must not approve it"
+                )
             case "prior_approver" if any(a.people & acting.people for a in subject.approvals):
                 return _same(Guard.NOT_A_PRIOR_APPROVER, subject, "You have approved", "one approval each")
     return None

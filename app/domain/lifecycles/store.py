@@ -138,7 +138,10 @@ async def write_parts(
     stamp: Mapping[str, Any],
 ) -> None:
     """Write the states and transitions of a version in place of those it has."""
-    for entity, rows in (("lifecycle_state", _state_rows(definition)), ("lifecycle_transition", _step_rows(definition))):
+    for entity, rows in (
+        ("lifecycle_state", _state_rows(definition)),
+        ("lifecycle_transition", _step_rows(definition)),
+    ):
         table = registry.table(entity)
         await target.execute(delete(table).where(table.c.parent_id == version_id))
         numbered: Sequence[dict[str, Any]] = [

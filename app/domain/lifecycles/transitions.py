@@ -9,7 +9,15 @@ from uuid import UUID
 from sqlalchemy import select
 
 from app.core.audit import AuditEntry
-from app.core.errors import FieldProblem, Forbidden, NotFound, StaleVersion, StepsError, TransitionRefused, ValidationFailed
+from app.core.errors import (
+    FieldProblem,
+    Forbidden,
+    NotFound,
+    StaleVersion,
+    StepsError,
+    TransitionRefused,
+    ValidationFailed,
+)
 from app.core.filters import Variables
 from app.core.filters.python import Resolve
 from app.core.uow import UnitOfWork
@@ -71,6 +79,7 @@ class _Work:
     signatures: list[Signature] = field(default_factory=list)
     later: effects.Later = field(default_factory=effects.Later)
     fields: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    moved: set[UUID] = field(default_factory=set)
 
 
 async def transition_record(
@@ -92,7 +101,9 @@ async def transition_record(
         TransitionRefused: a rule refuses; `context` says which, and what would satisfy it.
     """
     if values:
-        expected_version = await _write_required(uow, entity, record_id, name, values, expected_version)
+        expected_version = await _write_required(
+            uow, entity, record_id, name=name, values=values, expected_version=expected_version
+        )
     command = StepCommand(record_id, name, comment=_comment(comment), expected_version=expected_version)
     outcome = (await transition_records(uow, entity=entity, commands=[command]))[0]
     if outcome.refusal is not None:
@@ -100,9 +111,7 @@ async def transition_record(
     return outcome
 
 
-async def transition_records(
-    uow: UnitOfWork, *, entity: str, commands: Sequence[StepCommand]
-) -> list[StepOutcome]:
+async def transition_records(uow: UnitOfWork, *, entity: str, commands: Sequence[StepCommand]) -> list[StepOutcome]:
     """Take many steps with a fixed number of statements; several of one record follow each other in their order.
 
     A step that is refused leaves its record as it is and holds back nothing else; the outcome says why.
@@ -166,7 +175,8 @@ def _decide(
     others = [{"id": str(a.actor_id), "name": a.actor_name} for a in approvals_for(step, subject)]
     title = subject.title
     subject.record[subject.entity.state_field] = step.to
-    if not work.steps or all(done.subject is not subject for done in reversed(work.steps)):
+    if command.record_id not in work.moved:  # several steps of one record are one write
+        work.moved.add(command.record_id)
         subject.record["row_version"] += 1
     if subject.lifecycle.states[step.to].category == "draft":
         subject.approvals.clear()
@@ -226,9 +236,7 @@ def _require_version(subject: Subject, command: StepCommand) -> None:
 async def _resolver(uow: UnitOfWork, subjects: Mapping[UUID, Subject], steps: Sequence[TransitionDef]) -> Resolve:
     """Guards that look through a reference see the record referred to: one statement per entity that is looked at."""
     entity = next(iter(subjects.values())).entity
-    through = {
-        name.split(".")[0] for step in steps if step.guard for name in _names(step.guard) if "." in name
-    }
+    through = {name.split(".")[0] for step in steps if step.guard for name in _names(step.guard) if "." in name}
     targets: dict[tuple[str, UUID], Mapping[str, Any]] = {}
     for name in sorted(through):
         reference = entity.field(name) if entity.has_field(name) else None
@@ -244,12 +252,20 @@ async def _resolver(uow: UnitOfWork, subjects: Mapping[UUID, Subject], steps: Se
 def _names(condition: Any) -> list[str]:
     """Every field that a condition names, however deep."""
     if isinstance(condition, Mapping):
-        return [n for k, v in condition.items() for n in ([k, *_names(v)] if k not in ("and", "or", "not") else _names(v))]
+        return [
+            n for k, v in condition.items() for n in ([k, *_names(v)] if k not in ("and", "or", "not") else _names(v))
+        ]
     return [n for item in condition for n in _names(item)] if isinstance(condition, list | tuple) else []
 
 
 async def _write_required(
-    uow: UnitOfWork, entity: str, record_id: UUID, name: str, values: Mapping[str, Any], expected_version: int | None
+    uow: UnitOfWork,
+    entity: str,
+    record_id: UUID,
+    *,
+    name: str,
+    values: Mapping[str, Any],
+    expected_version: int | None,
 ) -> int:
     """Write the fields that the step requires, though the state may not let anybody edit the rest of the record."""
     subject = (await lock_subjects(uow, entity, {record_id}))[record_id]
@@ -305,7 +321,8 @@ def _tell(uow: UnitOfWork, entity: str, work: _Work) -> None:
     for signature in work.signatures:
         if not signature.completes:
             uow.audit(_signature_entry(uow, signature))
-    uow.touch(f"entity:{entity}", *{f"{entity}:{s.subject.record['id']}" for s in (*work.steps, *work.signatures)})
+    subjects = [step.subject for step in work.steps] + [signature.subject for signature in work.signatures]
+    uow.touch(f"entity:{entity}", *dict.fromkeys(f"{entity}:{subject.record['id']}" for subject in subjects))
 
 
 def _entry(uow: UnitOfWork, step: Step, state_field: str) -> AuditEntry:
@@ -315,7 +332,7 @@ def _entry(uow: UnitOfWork, step: Step, state_field: str) -> AuditEntry:
         entity=step.subject.entity.name,
         record_id=step.subject.record["id"],
         before={state_field: step.from_state},
-        after={state_field: step.step.to, **{name: value for name, value in step.fields}},
+        after={state_field: step.step.to, **dict(step.fields)},
         reason=step.comment,
         context={"lifecycle": step.subject.lifecycle.definition.code, "version": step.subject.lifecycle.number},
         allowed_by=SYSTEM if decision is None else decision.allowed_by,

@@ -165,7 +165,9 @@ async def _write_fields(uow: UnitOfWork, entity: EntityDef, last: dict[UUID, Ste
     for id_, step in last.items():
         if step.fields:
             columns = codec.columns(dict(step.fields))
-            groups.setdefault(tuple(columns), []).append({"steps_id": id_, **{f"to_{n}": v for n, v in columns.items()}})
+            groups.setdefault(tuple(columns), []).append(
+                {"steps_id": id_, **{f"to_{n}": v for n, v in columns.items()}}
+            )
     for names, rows in groups.items():
         change = table.update().where(table.c.id == bindparam("steps_id", type_=table.c.id.type))
         values = {name: bindparam(f"to_{name}", type_=table.c[name].type) for name in names}

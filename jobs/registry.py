@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from app.domain.jobs.attempts import RUN_JOB
 from app.domain.notify.notices import SEND_MAIL
-from jobs import automation, hierarchies, notify, sla
+from jobs import automation, hierarchies, notify, schedules, sla
 from jobs.perform import Handler
 from jobs.schedule import Periodic
 
@@ -22,6 +22,7 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("sweep the SLA clocks", seconds=2, work=sla.sweep_clocks),
     Periodic("reap lost job runs", seconds=5, work=automation.reap_lost),
     Periodic("release planned processes", seconds=5, work=automation.release_planned),
+    Periodic("create the runs of schedules", seconds=15, work=schedules.create_due_runs),
     Periodic("bring hierarchy changes into force", seconds=60, work=hierarchies.apply_due_changes),
     Periodic("deliver stranded job runs", seconds=300, work=automation.deliver_stranded),
     Periodic("deliver stranded mails", seconds=300, work=notify.deliver_stranded_mails),

@@ -25,12 +25,14 @@ from app.domain.jobs.events import JobWasAborted
 from app.domain.lifecycles.compiled import SERVICE as LIFECYCLES
 from app.domain.lifecycles.compiled import Lifecycles, lifecycles_of
 from app.domain.lifecycles.editability import LifecycleStates
-from app.domain.lifecycles.publishing import publish_shipped
+from app.domain.lifecycles.events import RecordNoticeWanted, RunWanted
+from app.domain.lifecycles.publishing import publish_shipped, refuse_change_of_version
 from app.domain.lifecycles.store import load_in_force
 from app.domain.notify import handlers as notify
 from app.domain.notify.events import NoticesWanted
 from app.domain.notify.mail import transport_for
 from app.domain.notify.notices import on_notices_wanted
+from app.domain.notify.record_notices import on_record_notice_wanted
 from app.domain.schedules.horizon import on_schedule_written
 from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
@@ -38,24 +40,41 @@ from app.domain.workflow.arranging import arrange_after_change
 from app.domain.workflow.automation import on_job_aborted
 from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunCreated, RunStateChanged
 from app.domain.workflow.publishing import refuse_change_of_published
+from app.domain.workflow.wanted_runs import on_run_wanted
 from models.registry import Registry, product_registry
 
 # Which feature hears what, inside the transaction. A lower feature reaches a higher one only through this table.
 HANDLERS: Handlers = {
-    RecordCreated: (check_written_grant, touch_policy, refuse_change_of_published, on_schedule_written),
+    RecordCreated: (
+        check_written_grant,
+        touch_policy,
+        refuse_change_of_published,
+        refuse_change_of_version,
+        on_schedule_written,
+    ),
     RecordUpdated: (
         check_written_grant,
         touch_policy,
         end_access_of_inactive_user,
         refuse_change_of_published,
+        refuse_change_of_version,
         arrange_after_change,
         on_schedule_written,
     ),
-    RecordDeleted: (touch_policy, end_access_of_deleted_user),
+    RecordDeleted: (
+        touch_policy,
+        end_access_of_deleted_user,
+        refuse_change_of_version,
+    ),
+    RunWanted: (on_run_wanted,),
+    RecordNoticeWanted: (on_record_notice_wanted,),
     RunCreated: (clocks.on_run_created,),
     RunStateChanged: (clocks.on_run_state_changed,),
     ProcessesReleased: (notify.on_processes_released,),
-    ProcessStateChanged: (clocks.on_process_state_changed, notify.on_process_state_changed),
+    ProcessStateChanged: (
+        clocks.on_process_state_changed,
+        notify.on_process_state_changed,
+    ),
     SlaThresholdsPassed: (notify.on_thresholds_passed,),
     NoticesWanted: (on_notices_wanted,),
     JobWasAborted: (on_job_aborted,),

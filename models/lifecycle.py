@@ -75,14 +75,14 @@ class Effect(_Part):
 
     @model_validator(mode="after")
     def _complete(self) -> "Effect":
-        needed = {
+        needed: dict[str, dict[str, Any]] = {
             "set_field": {"field": self.field},
             "emit": {"event": self.event},
             "notify": {"to": self.to, "subject": self.subject},
             "create_record": {"entity": self.entity},
             "start_run": {"workflow": self.workflow},
-        }[self.kind]
-        missing = [name for name, value in needed.items() if not value]
+        }
+        missing = [name for name, value in needed[self.kind].items() if not value]
         if missing:
             raise ValueError(f"the effect {self.kind} needs {' and '.join(missing)}")
         return self

@@ -34,6 +34,7 @@ from app.domain.notify.mail import transport_for
 from app.domain.notify.notices import on_notices_wanted
 from app.domain.notify.record_notices import on_record_notice_wanted
 from app.domain.schedules.horizon import on_schedule_written
+from app.domain.rules.evaluation import RULES, RuleBook, forget_changed_rule
 from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.workflow.arranging import arrange_after_change
@@ -60,11 +61,13 @@ HANDLERS: Handlers = {
         refuse_change_of_version,
         arrange_after_change,
         on_schedule_written,
+        forget_changed_rule,
     ),
     RecordDeleted: (
         touch_policy,
         end_access_of_deleted_user,
         refuse_change_of_version,
+        forget_changed_rule,
     ),
     RunWanted: (on_run_wanted,),
     RecordNoticeWanted: (on_record_notice_wanted,),
@@ -103,13 +106,22 @@ class Runtime:
     async def reload_lifecycles(self) -> None:
         await load_in_force(self.engine, self.registry, lifecycles_of(self.services))
 
+    async def reload_rules(self) -> None:
+        """Rules are read anew when they are asked next."""
+        self.services[RULES].drop()
+
     async def reload_clock(self) -> None:
         self.clock.shift = await read_shift(self.engine)
 
     @property
     def reactions(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
         """What each process reads anew when a topic is touched, whoever touched it."""
-        return {"policy": self.reload_policy, "clock": self.reload_clock, "lifecycles": self.reload_lifecycles}
+        return {
+            "policy": self.reload_policy,
+            "clock": self.reload_clock,
+            "lifecycles": self.reload_lifecycles,
+            RULES: self.reload_rules,
+        }
 
     async def aclose(self) -> None:
         await self.engine.dispose()
@@ -150,6 +162,7 @@ def _services(settings: Settings) -> dict[str, Any]:
     services: dict[str, Any] = {
         LIFECYCLES: lifecycles,
         RECORD_STATES: LifecycleStates(lifecycles),
+        RULES: RuleBook(),
         "actions": ACTIONS,
         "process_guards": (breaches_commented,),
         "process_content": (signed_figures,),

@@ -1,1 +1,1 @@
-"""Business rules: decision tables and formulas that administrators write, test, publish and have in force from a day."""
+"""Business rules: decision tables and formulas that administrators write, test and publish, in force from a day."""

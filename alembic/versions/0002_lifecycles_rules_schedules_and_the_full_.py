@@ -403,7 +403,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["published_by_id"], ["app_user.id"], name=op.f("fk_rule_version_published_by_id"), ondelete="RESTRICT"
         ),
-        sa.ForeignKeyConstraint(["rule_id"], ["rule.id"], name=op.f("fk_rule_version_rule_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["rule_id"], ["rule.id"], name=op.f("fk_rule_version_rule_id"), ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rule_version")),
         sa.UniqueConstraint("rule_id", "number", name="uq_rule_version_number"),
         comment="Rule version",
@@ -1345,9 +1345,23 @@ def upgrade() -> None:
     op.add_column(
         "process_run", sa.Column("skip_requested_by_id", sa.Uuid(), nullable=True, comment="Skip requested by")
     )
+    op.add_column(
+        "process_run", sa.Column("skip_requested_for_id", sa.Uuid(), nullable=True, comment="Skip requested for")
+    )
     op.add_column("process_run", sa.Column("skip_reason", sa.Text(), nullable=True, comment="Skip reason"))
     op.add_column("process_run", sa.Column("ad_hoc", sa.Boolean(), nullable=True, comment="Ad hoc"))
     op.create_index(op.f("ix_process_run_skip_requested_by_id"), "process_run", ["skip_requested_by_id"], unique=False)
+    op.create_index(
+        op.f("ix_process_run_skip_requested_for_id"), "process_run", ["skip_requested_for_id"], unique=False
+    )
+    op.create_foreign_key(
+        op.f("fk_process_run_skip_requested_for_id"),
+        "process_run",
+        "app_user",
+        ["skip_requested_for_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
     op.create_foreign_key(
         op.f("fk_process_run_skip_requested_by_id"),
         "process_run",
@@ -1659,9 +1673,12 @@ def downgrade() -> None:
     op.drop_column("process_transition", "details")
     op.drop_column("process_transition", "on_behalf_of_id")
     op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_run_skip_requested_for_id"), "process_run", type_="foreignkey")
+    op.drop_index(op.f("ix_process_run_skip_requested_for_id"), table_name="process_run")
     op.drop_index(op.f("ix_process_run_skip_requested_by_id"), table_name="process_run")
     op.drop_column("process_run", "ad_hoc")
     op.drop_column("process_run", "skip_reason")
+    op.drop_column("process_run", "skip_requested_for_id")
     op.drop_column("process_run", "skip_requested_by_id")
     op.drop_column("process_run", "submitted_round")
     op.drop_column("process_run", "level_due")

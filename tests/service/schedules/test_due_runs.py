@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from app.core.errors import Conflict, Forbidden, ValidationFailed
 from app.domain.schedules.service import create_due_runs, create_run_of
+from app.domain.workflow.runs import create_run
 from tests.factories import SYSTEM, add_row
 from tests.service.schedules.office import Office, at
 from tests.service.workflow.statements import counted
@@ -81,8 +82,6 @@ async def test_many_workers_at_once_create_each_run_once(office: Office) -> None
 
 
 async def test_a_run_that_a_person_has_begun_is_taken_and_not_doubled(office: Office) -> None:
-    from app.domain.workflow.runs import create_run
-
     await office.schedule()
     async with office.runtime.uow(SYSTEM, now=office.clock) as uow:
         begun = await create_run(uow, workflow="W", business_date=date(2026, 3, 30))
@@ -111,8 +110,8 @@ async def test_a_failure_is_visible_retried_with_growing_pauses_and_holds_nothin
     async with office.runtime.uow(SYSTEM, now=office.clock) as uow:
         other = await uow.scalar(
             text(
-                "INSERT INTO workflow_run (id, reference, label, workflow_id, version_id, application_id, business_date,"
-                " variant, state, process_count, open_count, started_at, created_at, updated_at)"
+                "INSERT INTO workflow_run (id, reference, label, workflow_id, version_id, application_id,"
+                " business_date, variant, state, process_count, open_count, started_at, created_at, updated_at)"
                 " SELECT uuidv7(), 'W-20260330', 'x', w.id, v.id, w.application_id, '2020-01-01', 'x', 'done', 0, 0,"
                 " now(), now(), now() FROM workflow w JOIN workflow_version v ON v.workflow_id = w.id RETURNING id"
             )

@@ -21,15 +21,11 @@ SAID = {
 def approvals(drawn: Drawn) -> dict[str, Any] | None:
     """Maker, levels and earlier rounds; None for work that nobody approves."""
     detail, row = drawn.detail, drawn.detail.row
-    if not row.level_roles:
+    if not row.approval_levels:
         return None
     signed_now = digest(detail.content, row, row.comment)
-    this_round = {a.level: a for a in detail.approvals if a.round == row.round}
-    levels = [
-        _level(drawn, number, role, this_round.get(number), signed_now)
-        for number, role in enumerate(row.level_roles, 1)
-    ]
-    done = sum(1 for a in this_round.values() if a.decision == "approved")
+    levels = [_level(drawn, rule, signed_now) for rule in row.approval_levels]
+    done = sum(1 for level in levels if level["state"] == "done")
     return {
         "summary": f"{done} of {len(levels)} signed",
         "maker": _maker(drawn),

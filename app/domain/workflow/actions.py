@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from app.core.uow import UnitOfWork
-from app.domain.access.decisions import decide, refusal
+from app.domain.access.decisions import refusal
 from app.domain.workflow.acting import Command
 from app.domain.workflow.content import (
     Content,
@@ -18,11 +18,12 @@ from app.domain.workflow.content import (
     read_content,
     requirements,
 )
-from app.domain.workflow.decisions import Refusal, check
+from app.domain.workflow.decisions import Refusal
 from app.domain.workflow.people import Person, who_else
 from app.domain.workflow.process_row import ProcessRow, read_process
-from app.domain.workflow.states import BY_PEOPLE, Guard, Input, Name, ProcessKind, ProcessState, Transition
-from app.domain.workflow.transitions import acting_as, check_signing, require_visible
+from app.domain.workflow.states import BY_PEOPLE, Guard, Input, Name, ProcessKind, ProcessState, Transition, Who
+from app.domain.workflow.transitions import check_signing
+from app.domain.workflow.ways import open_to, require_visible, ways_to_act
 
 READ_OPEN_PREDECESSORS = text(
     """
@@ -100,17 +101,20 @@ async def actions_on(
     uow: UnitOfWork, row: ProcessRow, content: Content | None, found: Sequence[Requirement]
 ) -> list[ActionState]:
     """As `allowed_actions`, for a process that has been read."""
-    known: dict[str, tuple[Person, ...]] = {}
+    known: dict[str | None, tuple[Person, ...]] = {}
     result: list[ActionState] = []
     for rule in _offered(row):
-        refused = _refusal(uow, rule, row, content, found)
-        needs = (*rule.inputs,)
+        refused = await _refusal(uow, rule, row, content, found)
+        given = rule.name is Name.SKIP and row.skip_requested_by_id is not None  # its reason came with the request
+        needs = () if given else (*rule.inputs,)
         if refused is None:
             result.append(ActionState(rule.name, _label(rule, row), True, needs))
             continue
-        if refused.role is not None and refused.role not in known:
-            known[refused.role] = tuple(await who_else(uow, row, refused.role))
-        who = known[refused.role] if refused.role is not None else ()
+        who: tuple[Person, ...] = ()
+        if refused.role is not None or (rule.who is Who.CHECKER and row.level_rule is not None):
+            if refused.role not in known:
+                known[refused.role] = tuple(await who_else(uow, row, refused.role))
+            who = known[refused.role]
         result.append(
             ActionState(rule.name, _label(rule, row), False, needs, refused.guard, refused.detail, refused.satisfy, who)
         )
@@ -127,7 +131,25 @@ def _offered(row: ProcessRow) -> list[Transition]:
         and (human or Guard.HUMAN_WORK not in rule.guards)
         and (not human or Guard.AUTOMATIC not in rule.guards)
         and (row.skip_allowed or Guard.SKIP_ALLOWED not in rule.guards)
+        and _suits(rule.name, row)
     ]
+
+
+def _suits(name: Name, row: ProcessRow) -> bool:
+    """Whether it is the one of two that are each other's opposites: taking and giving back, asking and confirming."""
+    asked = row.skip_requested_by_id is not None
+    match name:
+        case Name.CLAIM:
+            return row.assignee_id is None
+        case Name.UNCLAIM:
+            return row.assignee_id is not None
+        case Name.REQUEST_SKIP:
+            return row.skip_second_person and not asked
+        case Name.DECLINE_SKIP:
+            return asked
+        case Name.SKIP:
+            return asked or not row.skip_second_person
+    return True
 
 
 def _label(rule: Transition, row: ProcessRow) -> str:
@@ -135,24 +157,25 @@ def _label(rule: Transition, row: ProcessRow) -> str:
     return f"{rule.label} level {row.level}" if several else rule.label
 
 
-def _refusal(
+async def _refusal(
     uow: UnitOfWork, rule: Transition, row: ProcessRow, content: Content | None, found: Sequence[Requirement]
 ) -> Refusal | None:
     action = f"transition:{rule.name}"
-    decision = decide(uow.resources.policy, uow.registry, uow.actor, action, "process_run")
-    if decision is None:
+    ways = ways_to_act(uow, row, action)
+    if not ways:
         error = refusal(uow.resources.policy, uow.registry, uow.actor, action, "process_run")
         return Refusal(Guard.PERMISSION, error.detail, role=_role(rule, row), forbidden=True)
-    acting = acting_as(uow, decision)
-    refused = check(rule, row, Command(rule.name), acting)
-    if refused is not None or content is None or not rule.content:
+    passed, refused = await open_to(uow, rule, row, Command(rule.name), ways)
+    if not passed or content is None or not rule.content:
         return refused
     # A comment is written in the dialog of the action itself.
     unmet = [item for item in found if not item.met and not (item.guard == Guard.COMMENT and rule.name is Name.SUBMIT)]
     if unmet:
         return _unmet(unmet)
     if rule.name is Name.APPROVE:
-        return check_signing(row, content, digest(content, row, row.comment), acting)
+        signature = digest(content, row, row.comment)
+        verdicts = [check_signing(row, content, signature, way.acting) for way in passed]
+        return None if None in verdicts else verdicts[0]
     return None
 
 

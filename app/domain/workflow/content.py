@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
@@ -32,11 +33,13 @@ SELECT
      WHERE f.record_entity = 'process_run' AND f.record_id = :id AND f.deleted_at IS NULL
        AND f.sha256 IS NOT NULL)::text,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('code', c.code, 'label', c.label, 'mandatory', c.mandatory,
-                                                  'done', coalesce(x.done, false), 'by', x.actor_id)
+                                                  'done', coalesce(x.done, false), 'by', x.actor_id,
+                                                  'on_behalf_of', x.on_behalf_of_id)
                                ORDER BY c.position), '[]')
      FROM process_checklist_item c LEFT JOIN checklist_answer x ON x.process_run_id = :id AND x.item = c.code
      WHERE c.parent_id = :process_id)::text,
-    (SELECT coalesce(jsonb_agg(jsonb_build_object('code', q.code, 'state', q.state, 'hash', q.snapshot_hash)
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('code', q.code, 'state', q.state, 'hash', q.snapshot_hash,
+                                                  'submitted_at', q.submitted_at)
                                ORDER BY q.code), '[]')
      FROM process_edge e JOIN process_run q ON q.id = e.predecessor_id WHERE e.successor_id = :id)::text
 """
@@ -64,12 +67,14 @@ class ChecklistItem(TypedDict):
     mandatory: bool
     done: bool
     by: str | None
+    on_behalf_of: str | None
 
 
 class PredecessorResult(TypedDict):
     code: str
     state: str
     hash: str | None
+    submitted_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +90,15 @@ class Content:
     @property
     def contributors(self) -> frozenset[UUID]:
         """Who has put evidence or answers into it."""
-        named = [item["by"] for item in self.checklist if item["done"]]
+        named = [by for item in self.checklist if item["done"] for by in (item["by"], item["on_behalf_of"])]
         named += [by for file in self.files for by in file["by"] or ()]
         return frozenset(UUID(by) for by in named if by)
+
+    @property
+    def handed_in_since(self) -> datetime | None:
+        """When the first of the work that an approval decides on was submitted."""
+        times = [datetime.fromisoformat(p["submitted_at"]) for p in self.predecessors if p["submitted_at"]]
+        return min(times, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +170,23 @@ def missing(found: Sequence[Requirement]) -> list[UnmetGuard]:
     return [UnmetGuard(item.guard, item.label, item.satisfy) for item in found if not item.met]
 
 
+def unmet_controls(found: Sequence[Requirement], others: Sequence[UnmetGuard], row: ProcessRow) -> tuple[str, ...]:
+    """What a skip leaves undone, in words: requirements, findings of other features, signatures."""
+    words = [item.label for item in found if not item.met] + [item.label for item in others]
+    for rule in row.approval_levels:
+        signed = rule.level < row.level
+        have = rule.needed if signed else row.signatures if rule.level == row.level else 0
+        if have < rule.needed:
+            words.append(f"Approval level {rule.level} by {rule.who}: {have} of {rule.needed} signatures")
+    return tuple(words)
+
+
 def digest(content: Content, row: ProcessRow, comment: str | None) -> str:
     """SHA-256 of what is signed: equal content gives an equal hash, whatever the order it was put together in."""
     signed: dict[str, Any] = {
         "process_run": str(row.id),
-        "round": row.round,
+        # Sent back to an earlier level, it is decided in a new round on what was handed in before.
+        "round": row.submitted_round or row.round,
         "comment": comment or "",
         "checklist": sorted([item["code"], item["done"]] for item in content.checklist),
         "files": sorted([file["purpose"] or "", file["id"], file["version"], file["sha256"]] for file in content.files),

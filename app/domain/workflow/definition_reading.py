@@ -32,9 +32,18 @@ READ_PROCESSES = text(
     """
 SELECT p.id, p.stage_id, p.code, p.label, p.kind, p.owner_role, n.code AS node, p.action, p.parameters::text,
        p.instructions, p.deadline, p.earliest_start, p.warn_minutes, p.expected_minutes, p.critical, p.require_comment,
-       p.skip_allowed, p.max_attempts, p.backoff_seconds,
-       (SELECT jsonb_agg(jsonb_build_object('level', l.level, 'role', l.role) ORDER BY l.level)
-        FROM process_approval_level l WHERE l.parent_id = p.id)::text AS approval_levels,
+       p.skip_allowed, coalesce(p.skip_second_person, false) AS skip_second_person, p.max_attempts, p.backoff_seconds,
+       (SELECT jsonb_agg(jsonb_build_object(
+                   'level', l.level, 'role', l.role, 'group', y.code, 'needed', coalesce(l.needed, 1),
+                   'deadline', l.deadline) ORDER BY l.level)
+        FROM process_approval_level l LEFT JOIN user_group y ON y.id = l.user_group_id
+        WHERE l.parent_id = p.id)::text AS approval_levels,
+       (SELECT jsonb_build_object(
+                   'groups', coalesce(jsonb_agg(y.code ORDER BY c.position) FILTER (WHERE y.id IS NOT NULL), '[]'),
+                   'users', coalesce(jsonb_agg(u.email ORDER BY c.position) FILTER (WHERE u.id IS NOT NULL), '[]'))
+        FROM process_candidate c
+        LEFT JOIN user_group y ON y.id = c.user_group_id LEFT JOIN app_user u ON u.id = c.user_id
+        WHERE c.parent_id = p.id)::text AS candidates,
        (SELECT jsonb_agg(jsonb_build_object('code', e.code, 'label', e.label, 'required', e.mandatory, 'file_types',
                          regexp_split_to_array(coalesce(e.file_types, ''), '\\s*,\\s*')) ORDER BY e.position)
         FROM process_evidence e WHERE e.parent_id = p.id)::text AS evidence,
@@ -58,7 +67,7 @@ LEFT JOIN calendar c ON c.id = d.selector_calendar_id
 WHERE d.version_id = :id ORDER BY b.rank, a.rank, w.code, d.other_process, d.edge_type
 """
 )
-_JSON = ("parameters", "approval_levels", "evidence", "checklist")
+_JSON = ("parameters", "approval_levels", "candidates", "evidence", "checklist")
 
 
 async def read_definition(uow: UnitOfWork, version_id: UUID) -> WorkflowDefinition:

@@ -46,9 +46,12 @@ SELECT (SELECT id FROM application WHERE code = :application) AS application_id,
        (SELECT coalesce(jsonb_object_agg(code, id), '{}')
         FROM workflow WHERE code = ANY (:workflows))::text AS workflows,
        (SELECT coalesce(jsonb_object_agg(code, id), '{}')
-        FROM calendar WHERE code = ANY (:calendars))::text AS calendars
+        FROM calendar WHERE code = ANY (:calendars))::text AS calendars,
+       (SELECT coalesce(jsonb_object_agg(code, id), '{}') FROM user_group WHERE code = ANY (:groups))::text AS groups,
+       (SELECT coalesce(jsonb_object_agg(email, id), '{}')
+        FROM app_user WHERE email = ANY (:users) AND deleted_at IS NULL)::text AS users
 """
-).bindparams(*(bindparam(name, type_=ARRAY(TEXT)) for name in ("nodes", "workflows", "calendars")))
+).bindparams(*(bindparam(name, type_=ARRAY(TEXT)) for name in ("nodes", "workflows", "calendars", "groups", "users")))
 
 
 async def save_draft(uow: UnitOfWork, *, definition: WorkflowDefinition, notes: str | None = None) -> UUID:
@@ -139,17 +142,22 @@ class _Named:
 
     def __init__(
         self,
+        *,
         application_id: UUID,
         calendar_id: UUID,
         nodes: Mapping[str, UUID],
         workflows: dict[str, UUID],
         calendars: Mapping[str, UUID],
+        groups: Mapping[str, UUID],
+        users: Mapping[str, UUID],
     ) -> None:
         self.application_id = application_id
         self.calendar_id = calendar_id
         self.nodes = nodes
         self.workflows = workflows
         self.calendars = calendars
+        self.groups = groups
+        self.users = users
 
     def node(self, code: str | None) -> UUID | None:
         return None if code is None else self.nodes[code]
@@ -164,11 +172,25 @@ async def _resolve(uow: UnitOfWork, definition: WorkflowDefinition) -> _Named:
         "nodes": sorted(used),
         "workflows": sorted({edge.workflow for edge in definition.dependencies if edge.workflow}),
         "calendars": sorted({edge.calendar for edge in definition.dependencies if edge.calendar}),
+        "groups": sorted({code for _, code in _groups(definition)}),
+        "users": sorted({email for process, _ in definition.processes() for email in process.candidates.users}),
     }
     row = (await uow.execute(FIND_NAMES, values)).one()
     application_id, calendar_id = row.application_id, row.calendar_id
     nodes, workflows, calendars = (_ids(found) for found in (row.nodes, row.workflows, row.calendars))
+    groups, users = _ids(row.groups), _ids(row.users)
     problems = list(_inconsistent(definition))
+    problems += [
+        FieldProblem(f"process {process}.group", f"There is no user group {code}; create it first.", "unknown")
+        for process, code in _groups(definition)
+        if code not in groups
+    ]
+    problems += [
+        FieldProblem(f"process {process.code}.candidates", f"There is no user {email}.", "unknown")
+        for process, _ in definition.processes()
+        for email in process.candidates.users
+        if email not in users
+    ]
     for number, edge in enumerate(definition.dependencies):
         if edge.workflow is not None and edge.workflow not in {*workflows, definition.code}:
             detail = f"There is no workflow {edge.workflow}; create it first."
@@ -187,7 +209,24 @@ async def _resolve(uow: UnitOfWork, definition: WorkflowDefinition) -> _Named:
     ]
     if problems:
         raise ValidationFailed(problems)
-    return _Named(application_id, calendar_id, nodes, workflows, calendars)
+    return _Named(
+        application_id=application_id,
+        calendar_id=calendar_id,
+        nodes=nodes,
+        workflows=workflows,
+        calendars=calendars,
+        groups=groups,
+        users=users,
+    )
+
+
+def _groups(definition: WorkflowDefinition) -> list[tuple[str, str]]:
+    """Each process with a group that it names."""
+    return [
+        (process.code, code)
+        for process, _ in definition.processes()
+        for code in (*process.candidates.groups, *(level.group for level in process.approval_levels if level.group))
+    ]
 
 
 def _ids(json_text: str) -> dict[str, UUID]:
@@ -243,7 +282,7 @@ async def _insert_content(uow: UnitOfWork, version_id: UUID, definition: Workflo
     process_ids: dict[str, UUID] = {}
     for rank, (process, stage) in enumerate(definition.processes(), start=1):
         process_ids[process.code] = uuid7()
-        _process(rows, process, process_ids[process.code])
+        _process(rows, process, process_ids[process.code], named)
         place = {"version_id": version_id, "stage_id": stage_ids[stage.code], "rank": rank}
         rows["process"][-1] |= place | {"node_id": named.node(process.node)}
     for edge in definition.dependencies:
@@ -268,8 +307,8 @@ async def _insert_content(uow: UnitOfWork, version_id: UUID, definition: Workflo
             }
         )
     stamp = _stamp(uow)
-    order = ("stage", "process", "process_approval_level", "process_evidence", "process_checklist_item",
-             "process_dependency")  # fmt: skip
+    order = ("stage", "process", "process_approval_level", "process_candidate", "process_evidence",
+             "process_checklist_item", "process_dependency")  # fmt: skip
     for entity in order:
         if rows[entity]:
             await uow.execute(insert(uow.table(entity)), [{**row, **stamp} for row in rows[entity]])
@@ -300,9 +339,11 @@ def _stages(
     return ids
 
 
-def _process(rows: defaultdict[str, list[dict[str, Any]]], process: ProcessDefinition, id_: UUID) -> None:
+def _process(
+    rows: defaultdict[str, list[dict[str, Any]]], process: ProcessDefinition, id_: UUID, named: _Named
+) -> None:
     plain = ("code", "label", "owner_role", "action", "instructions", "deadline", "earliest_start", "warn_minutes",
-             "expected_minutes", "critical", "require_comment", "skip_allowed")  # fmt: skip
+             "expected_minutes", "critical", "require_comment", "skip_allowed", "skip_second_person")  # fmt: skip
     rows["process"].append(
         {
             "id": id_,
@@ -314,7 +355,22 @@ def _process(rows: defaultdict[str, list[dict[str, Any]]], process: ProcessDefin
         }
     )
     for position, level in enumerate(process.approval_levels):
-        rows["process_approval_level"].append(_line(id_, position) | {"level": level.level, "role": level.role})
+        rows["process_approval_level"].append(
+            _line(id_, position)
+            | {
+                "level": level.level,
+                "role": level.role,
+                "user_group_id": named.groups[level.group] if level.group else None,
+                "needed": level.needed,
+                "deadline": level.deadline,
+            }
+        )
+    candidates: list[tuple[UUID | None, UUID | None]] = [
+        (named.groups[code], None) for code in process.candidates.groups
+    ]
+    candidates += [(None, named.users[email]) for email in process.candidates.users]
+    for position, (group_id, user_id) in enumerate(candidates):
+        rows["process_candidate"].append(_line(id_, position) | {"user_group_id": group_id, "user_id": user_id})
     for position, wanted in enumerate(process.evidence):
         rows["process_evidence"].append(
             _line(id_, position)

@@ -31,8 +31,26 @@ class _Part(BaseModel):
 
 
 class ApprovalLevel(_Part):
+    """Signed by `needed` people of the role, of the group, or of both at once."""
+
     level: Annotated[int, Field(ge=1, le=9)]
-    role: RoleCode
+    role: RoleCode | None = None
+    group: RoleCode | None = None
+    needed: Annotated[int, Field(ge=1, le=20)] = 1
+    deadline: Formula | None = None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> "ApprovalLevel":
+        if self.role is None and self.group is None:
+            raise ValueError("an approval level needs a role, a group or both")
+        return self
+
+
+class Candidates(_Part):
+    """Who of the owner role may take it: groups by code, people by e-mail address. Nobody named: the whole role."""
+
+    groups: tuple[RoleCode, ...] = ()
+    users: tuple[str, ...] = ()
 
 
 class Evidence(_Part):
@@ -54,7 +72,10 @@ class Retry(_Part):
 
 
 class ProcessDefinition(_Part):
-    """`approver_role` is short for one approval level with that role."""
+    """`approver_role` is short for one approval level with that role.
+
+    A skip with `skip_second_person` is asked for by one person and confirmed by another.
+    """
 
     code: Code
     label: Label
@@ -71,6 +92,8 @@ class ProcessDefinition(_Part):
     critical: bool = False
     require_comment: bool = False
     skip_allowed: bool = False
+    skip_second_person: bool = False
+    candidates: Candidates = Candidates()
     retry: Retry = Retry()
     approval_levels: tuple[ApprovalLevel, ...] = ()
     evidence: tuple[Evidence, ...] = ()

@@ -133,7 +133,10 @@ def _approvals(definition: WorkflowDefinition, around: Surroundings) -> Iterator
         if [level.level for level in levels] != list(range(1, len(levels) + 1)):
             message = f"The approval levels of “{process.label}” are not numbered 1, 2, 3 in order."
             yield _error("level_numbers", process.code, message, "Number them from 1 without a gap.")
-        if any(level.role == process.owner_role for level in levels):
+        if process.skip_second_person and not process.skip_allowed:
+            message = f"“{process.label}” names a second person for a skip, and may not be skipped."
+            yield _warning("skip_of_nothing", process.code, message, "Allow the skip, or take the second person off.")
+        if any(level.role is not None and level.role == process.owner_role for level in levels):
             message = f"“{process.label}” is prepared and approved by the same role {process.owner_role}."
             satisfy = "Give the approval to another role: maker is not checker."
             yield _error("maker_approves", process.code, message, satisfy)
@@ -170,6 +173,12 @@ def _deadlines(definition: WorkflowDefinition, around: Surroundings) -> Iterator
     for process, _ in definition.processes():
         yield from _unreadable(process.code, process.label, process.deadline, "deadline")
         yield from _unreadable(process.code, process.label, process.earliest_start, "earliest start")
+        for level in process.approval_levels:
+            yield from _unreadable(process.code, process.label, level.deadline, f"deadline of level {level.level}")
+            due, own = _instants(process.deadline), _instants(level.deadline)
+            if due is not None and own is not None and _before(due, own):
+                message = f"Level {level.level} of “{process.label}” is due after the process itself."
+                yield _error("level_after_process", process.code, message, "Make the level's deadline earlier.")
         if process.deadline is None:
             report = _error if process.critical else _warning
             message = f"“{process.label}” has no deadline, so nobody is warned when it is late."

@@ -6,10 +6,11 @@ ready             may begin; waits for somebody of the owner role to take it, or
 assigned          somebody has taken it or was given it, and has not begun
 in_progress       being worked on; also where a rejection sends it back to, one round later
 submitted         handed in and not yet under review; work with approval levels goes on to in_review at once
-in_review         waits for the decision of approval level `level` of `levels`
+in_review         waits for the decision of approval level `level` of `levels`, which may need several signatures
 done              closed with success; releases what depends on it
 on_hold           stopped by a person until `review_by`; `state_before_hold` is where it returns to
-waiting_external  waits for something outside the platform, such as a file that is to arrive
+waiting_external  waits for something outside itself: a file that is to arrive, or, for automatic work that is done, for
+                  the processes without which it may not be completed
 failed            automatic work that has used up its attempts; somebody of operations retries or skips it
 rejected          a decision against it that nobody may rework
 skipped           closed without being done, with a reason; releases only what accepts that
@@ -70,6 +71,7 @@ class Name(StrEnum):
 
     RELEASE = "release"
     CLAIM = "claim"
+    UNCLAIM = "unclaim"
     ASSIGN = "assign"
     START = "start"
     SUBMIT = "submit"
@@ -77,6 +79,8 @@ class Name(StrEnum):
     REJECT = "reject"
     HOLD = "hold"
     RESUME = "resume"
+    REQUEST_SKIP = "request_skip"
+    DECLINE_SKIP = "decline_skip"
     SKIP = "skip"
     CANCEL = "cancel"
     RETRY = "retry"
@@ -110,6 +114,14 @@ class Guard(StrEnum):
     ENGINE = "engine"
     PERMISSION = "permission"
     MAKER_IS_NOT_CHECKER = "maker_is_not_checker"
+    NOT_THE_MAKERS_DELEGATE = "not_the_makers_delegate"
+    CANDIDATE = "candidate"
+    NOT_TAKEN = "not_taken"
+    TAKEN = "taken"
+    DUTY_RULE = "duty_rule"
+    SECOND_PERSON = "second_person"
+    SKIP_REQUESTED = "skip_requested"
+    SKIP_NOT_REQUESTED = "skip_not_requested"
     ONE_LEVEL_EACH = "one_level_each"
     SKIP_ALLOWED = "skip_allowed"
     NOT_RUNNING = "not_running"
@@ -120,6 +132,8 @@ class Guard(StrEnum):
     CHECKLIST = "checklist"
     EVIDENCE = "evidence"
     CONTENT_UNCHANGED = "content_unchanged"
+    FINISH_GATE = "finish_gate"
+    SOFT_DEPENDENCY = "soft_dependency"
 
 
 CLOSED = frozenset({ProcessState.DONE, ProcessState.SKIPPED, ProcessState.CANCELLED})
@@ -146,7 +160,15 @@ class Transition:
 
 _TABLE = (
     Transition(Name.RELEASE, "Release", RESTING, None, Who.ENGINE),
-    Transition(Name.CLAIM, "Take", frozenset({_S.READY}), _S.ASSIGNED, Who.OWNER, (Guard.HUMAN_WORK,)),
+    # What was begun and given back goes on where it was.
+    Transition(
+        Name.CLAIM, "Take", frozenset({_S.READY, _S.IN_PROGRESS}), None, Who.OWNER, (Guard.HUMAN_WORK, Guard.NOT_TAKEN)
+    ),
+    # To ready, or while it is in progress to nobody.
+    Transition(
+        Name.UNCLAIM, "Give back", frozenset({_S.ASSIGNED, _S.IN_PROGRESS}), None, Who.OWNER,
+        (Guard.HUMAN_WORK, Guard.TAKEN),
+    ),
     Transition(
         Name.ASSIGN, "Assign", _WORKABLE, None, Who.LEAD, (Guard.HUMAN_WORK, Guard.ASSIGNEE_MAY_DO_IT),
         (Input.ASSIGNEE,),
@@ -156,15 +178,15 @@ _TABLE = (
     ),
     # To in_review where it has approval levels, else to done.
     Transition(Name.SUBMIT, "Submit", _WORKABLE, None, Who.OWNER, (Guard.HUMAN_WORK,), content=True),
-    # To the next level, after the last one to done.
+    # Once the level has its signatures to the next one, after the last one to done.
     Transition(
         Name.APPROVE, "Approve", frozenset({_S.IN_REVIEW}), None, Who.CHECKER,
-        (Guard.MAKER_IS_NOT_CHECKER, Guard.ONE_LEVEL_EACH), content=True,
+        (Guard.MAKER_IS_NOT_CHECKER, Guard.NOT_THE_MAKERS_DELEGATE, Guard.ONE_LEVEL_EACH), content=True,
     ),
-    # Back to whoever submitted it, one round later.
+    # Back to whoever submitted it, or to an earlier level, one round later.
     Transition(
-        Name.REJECT, "Reject", frozenset({_S.IN_REVIEW}), _S.IN_PROGRESS, Who.CHECKER, (Guard.MAKER_IS_NOT_CHECKER,),
-        (Input.REASON,),
+        Name.REJECT, "Reject", frozenset({_S.IN_REVIEW}), None, Who.CHECKER,
+        (Guard.MAKER_IS_NOT_CHECKER, Guard.NOT_THE_MAKERS_DELEGATE), (Input.REASON,),
     ),
     Transition(
         Name.HOLD, "Hold", _WORKABLE | RESTING | {_S.IN_REVIEW, _S.FAILED}, _S.ON_HOLD, Who.LEAD, (Guard.NOT_RUNNING,),
@@ -172,8 +194,17 @@ _TABLE = (
     ),
     # To the state before the hold, or on from there where its predecessors have closed meanwhile.
     Transition(Name.RESUME, "Resume", frozenset({_S.ON_HOLD}), None, Who.LEAD),
+    # Where the definition asks for a second person, one asks and another confirms; the state stays until then.
     Transition(
-        Name.SKIP, "Skip", OPEN, _S.SKIPPED, Who.LEAD, (Guard.SKIP_ALLOWED, Guard.NOT_RUNNING), (Input.REASON,)
+        Name.REQUEST_SKIP, "Ask to skip", OPEN, None, Who.LEAD,
+        (Guard.SKIP_ALLOWED, Guard.SKIP_NOT_REQUESTED, Guard.NOT_RUNNING), (Input.REASON,),
+    ),
+    Transition(
+        Name.DECLINE_SKIP, "Do not skip", OPEN, None, Who.LEAD, (Guard.SKIP_REQUESTED,), (Input.REASON,)
+    ),
+    Transition(
+        Name.SKIP, "Skip", OPEN, _S.SKIPPED, Who.LEAD, (Guard.SKIP_ALLOWED, Guard.SECOND_PERSON, Guard.NOT_RUNNING),
+        (Input.REASON,),
     ),
     Transition(Name.CANCEL, "Cancel", OPEN, _S.CANCELLED, Who.LEAD, (), (Input.REASON,)),
     Transition(Name.RETRY, "Retry", frozenset({_S.FAILED}), _S.READY, Who.LEAD, (Guard.AUTOMATIC,)),
@@ -182,7 +213,10 @@ _TABLE = (
         Name.BEGIN, "Begin", frozenset({_S.READY, _S.FAILED, _S.IN_PROGRESS}), _S.IN_PROGRESS, Who.ENGINE,
         (Guard.AUTOMATIC,),
     ),
-    Transition(Name.FINISH, "Finish", frozenset({_S.IN_PROGRESS}), _S.DONE, Who.ENGINE, (Guard.AUTOMATIC,)),
+    # To waiting_external while a predecessor without which it may not be completed is open, and to done from there.
+    Transition(
+        Name.FINISH, "Finish", frozenset({_S.IN_PROGRESS, _S.WAITING_EXTERNAL}), None, Who.ENGINE, (Guard.AUTOMATIC,)
+    ),
     Transition(
         Name.FAIL, "Fail", frozenset({_S.READY, _S.IN_PROGRESS}), _S.FAILED, Who.ENGINE, (Guard.AUTOMATIC,),
         (Input.REASON,),

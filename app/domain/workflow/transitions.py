@@ -1,7 +1,8 @@
 """Commands on one process run: lock, decide in pure Python, write in one statement, tell the others."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,23 +11,51 @@ from app.core.actor import system_actor
 from app.core.audit import AuditEntry
 from app.core.errors import FieldProblem, Forbidden, NotFound, StaleVersion, TransitionRefused, ValidationFailed
 from app.core.uow import UnitOfWork
-from app.domain.access.decisions import SYSTEM, Decision, authorize, decide, is_wide
+from app.domain.access.decisions import SYSTEM, Decision, decide
 from app.domain.workflow import work_queue
 from app.domain.workflow.acting import MAX_REASON, Acting, Command
-from app.domain.workflow.content import Content, UnmetGuard, digest, missing, plugged_in, read_content, requirements
-from app.domain.workflow.decisions import Refusal, check
+from app.domain.workflow.content import (
+    Content,
+    UnmetGuard,
+    digest,
+    missing,
+    plugged_in,
+    read_content,
+    requirements,
+    unmet_controls,
+)
+from app.domain.workflow.decisions import Refusal, stands_in_for_maker
 from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunFinished
+from app.domain.workflow.gates import OpenEdge, pass_gates
 from app.domain.workflow.outcomes import after
 from app.domain.workflow.people import holders, in_words, who_else
 from app.domain.workflow.process_row import ProcessRow, lock_process
+from app.domain.workflow.rejecting import rejecting
 from app.domain.workflow.released import Released
 from app.domain.workflow.states import TRANSITIONS, Guard, Input, Name, ProcessState, RunState, Transition
+from app.domain.workflow.ways import (
+    Way,
+    acting_as,
+    by_authority,
+    open_to,
+    require_principal,
+    require_visible,
+    ways_to_act,
+)
 from app.domain.workflow.writing import Written, write
 
 _TRACKED = (
     "state", "assignee_id", "maker_id", "round", "attempt", "level", "review_by", "reason", "comment", "snapshot_hash",
 )  # fmt: skip
-_TRUE_OF_PEOPLE = frozenset({Guard.MAKER_IS_NOT_CHECKER, Guard.ONE_LEVEL_EACH, Guard.OWNER_ROLE, Guard.CHECKER_ROLE})
+_TRUE_OF_PEOPLE = frozenset(
+    {
+        Guard.MAKER_IS_NOT_CHECKER, Guard.NOT_THE_MAKERS_DELEGATE, Guard.ONE_LEVEL_EACH, Guard.OWNER_ROLE,
+        Guard.CANDIDATE, Guard.CHECKER_ROLE, Guard.DUTY_RULE,
+    }
+)  # fmt: skip
+_OF_LEADS = frozenset({Name.SKIP, Name.REQUEST_SKIP})  # what leaves controls unmet
+
+__all__ = ["TransitionResult", "acting_as", "engine_transition", "require_visible", "transition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +72,7 @@ class TransitionResult:
     level: int
     released: tuple[Released, ...]
     run_finished: bool
+    finishable: tuple[UUID, ...] = ()
 
 
 async def transition(
@@ -55,7 +85,10 @@ async def transition(
     comment: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> TransitionResult:
-    """Do one transition. `data`: `review_by` (datetime) for hold, `assignee_id` for assign.
+    """Do one transition. `data`: `review_by` (datetime) for hold, `assignee_id` for assign, `reason_code` and
+    `to_level` for reject.
+
+    The actor's own rights are tried first, then those of whom they stand in for.
 
     `expected_version` is the row version that the decision was made on; None only for the platform itself.
 
@@ -67,7 +100,9 @@ async def transition(
         TransitionRefused: a guard refuses; `context` says which and what would satisfy it.
     """
     rule = TRANSITIONS[_name(name)]
-    decision = authorize(uow, f"transition:{rule.name}", "process_run")
+    action = f"transition:{rule.name}"
+    if decide(uow.resources.policy, uow.registry, uow.actor, action, "process_run") is None:
+        await require_principal(uow, action)
     row = await lock_process(uow, process_run_id)
     require_visible(uow, row)
     if expected_version is not None and expected_version != row.row_version:
@@ -77,30 +112,53 @@ async def transition(
             context={"row_version": row.row_version, "state": row.state.value},
         )
     command = await _command(uow, rule, row, reason=reason, comment=comment, data=data or {})
-    return await _perform(uow, rule, row, command=command, acting=acting_as(uow, decision), decision=decision)
+    result = await _perform(uow, rule, row, command=command, ways=ways_to_act(uow, row, action))
+    await finish_waiting(uow, result.finishable)
+    return result
 
 
 async def engine_transition(
     uow: UnitOfWork, row: ProcessRow, name: Name, *, reason: str | None = None, fingerprint: str | None = None
 ) -> TransitionResult:
     """A step of the platform itself on a process that is locked, whoever's command has led to it."""
-    acting = Acting(system_actor(), ())
+    way = Way(Acting(system_actor(), (), at=uow.now), Decision((), SYSTEM))
     command = Command(name, reason=reason, fingerprint=fingerprint)
-    decision = Decision((), SYSTEM)
-    return await _perform(uow, TRANSITIONS[name], row, command=command, acting=acting, decision=decision)
+    result = await _perform(uow, TRANSITIONS[name], row, command=command, ways=(way,))
+    await finish_waiting(uow, result.finishable)
+    return result
+
+
+async def finish_waiting(uow: UnitOfWork, process_run_ids: Iterable[UUID]) -> None:
+    """Complete automatic processes that are done and waited for leave to end, and what their end lets end in turn."""
+    way = Way(Acting(system_actor(), (), at=uow.now), Decision((), SYSTEM))
+    rule = TRANSITIONS[Name.FINISH]
+    pending = deque(process_run_ids)
+    while pending:
+        row = await lock_process(uow, pending.popleft())
+        if row.state is ProcessState.WAITING_EXTERNAL and row.finish_waiting_on == 0:
+            done = await _perform(uow, rule, row, command=Command(rule.name), ways=(way,))
+            pending.extend(done.finishable)
 
 
 async def _perform(
-    uow: UnitOfWork, rule: Transition, row: ProcessRow, *, command: Command, acting: Acting, decision: Decision
+    uow: UnitOfWork, rule: Transition, row: ProcessRow, *, command: Command, ways: Sequence[Way]
 ) -> TransitionResult:
-    refusal = check(rule, row, command, acting)
-    if refusal is not None:
+    open_ways, refusal = await open_to(uow, rule, row, command, ways)
+    if not open_ways:
         raise await refused(uow, row, refusal)
-    content_hash = await _accepted_content(uow, rule, row, command, acting) if rule.content else None
+    way, content_hash = open_ways[0], None
+    if rule.content:
+        way, content_hash = await _accepted_content(uow, rule, row, command, open_ways)
+    acting = way.acting
+    command = replace(command, unmet=await _controls_not_met(uow, row) if rule.name in _OF_LEADS else ())
     now_is = after(rule, row, command, acting, now=uow.now, content_hash=content_hash)
-    written = await write(uow, command, row, now_is, acting)
-    await _tell(uow, command, row, now_is, written)
-    _audit(uow, command, row, now_is, written=written, decision=decision, acting=acting)
+    closed, over = await pass_gates(uow, row, now_is, command, acting)
+    if closed is not None:
+        raise await refused(uow, row, closed)
+    with by_authority(uow, acting):
+        written = await write(uow, command, row, now_is, acting)
+        await _tell(uow, command, row, now_is, written)
+        _audit(uow, command, row, now_is, written=written, decision=way.decision, acting=acting, over=over)
     return TransitionResult(
         process_run_id=row.id,
         run_id=row.run_id,
@@ -112,20 +170,8 @@ async def _perform(
         level=now_is.level,
         released=written.released,
         run_finished=_finished(row, written),
+        finishable=written.finishable,
     )
-
-
-def acting_as(uow: UnitOfWork, decision: Decision | None) -> Acting:
-    grants = decision.grants if decision is not None else ()
-    wide = frozenset(grant.id for grant in grants if is_wide(uow.resources.policy, grant))
-    return Acting(uow.actor, grants, wide)
-
-
-def require_visible(uow: UnitOfWork, row: ProcessRow) -> None:
-    """Raises NotFound for a process that the actor may not even read."""
-    reading = decide(uow.resources.policy, uow.registry, uow.actor, "read", "process_run")
-    if reading is None or not acting_as(uow, reading).sees(row):
-        raise NotFound("There is no such process run.")
 
 
 def _name(name: str) -> Name:
@@ -147,6 +193,8 @@ async def _command(
 ) -> Command:
     problems: list[FieldProblem] = []
     reason = (reason or "").strip() or None
+    if rule.name is Name.SKIP and row.skip_requested_by_id is not None:
+        reason = reason or row.skip_reason  # it was given with the request
     if Input.REASON in rule.inputs and reason is None:
         problems.append(FieldProblem("reason", "Say why.", "required"))
     if reason is not None and len(reason) > MAX_REASON:
@@ -162,16 +210,17 @@ async def _command(
         problems.append(FieldProblem("assignee_id", "Choose a user.", "required"))
     if problems:
         raise ValidationFailed(problems)
-    may = False
+    command = Command(rule.name, reason, comment, review_by, assignee_id)
     if Input.ASSIGNEE in rule.inputs:
         may = bool(await holders(uow, row, row.owner_role, user_id=assignee_id))
-    return Command(rule.name, reason, comment, review_by, assignee_id, may)
+        return replace(command, assignee_may=may)
+    return await rejecting(uow, row, command, data) if rule.name is Name.REJECT else command
 
 
 async def _accepted_content(
-    uow: UnitOfWork, rule: Transition, row: ProcessRow, command: Command, acting: Acting
-) -> str:
-    """Check what is handed in or signed, and return its hash."""
+    uow: UnitOfWork, rule: Transition, row: ProcessRow, command: Command, ways: Sequence[Way]
+) -> tuple[Way, str]:
+    """Check what is handed in or signed; return the first way that may, and the hash."""
     content = await read_content(uow, row)
     submitting = rule.name is Name.SUBMIT
     comment = command.comment if submitting and command.comment is not None else row.comment
@@ -179,18 +228,32 @@ async def _accepted_content(
     if unmet:
         raise _incomplete(row, rule, unmet)
     signature = digest(content, row, comment)
-    if not submitting:
-        refusal = check_signing(row, content, signature, acting)
-        if refusal is not None:
-            raise await refused(uow, row, refusal)
-    return signature
+    if submitting:
+        return ways[0], signature
+    first: Refusal | None = None
+    for way in ways:
+        refusal = check_signing(row, content, signature, way.acting)
+        if refusal is None:
+            return way, signature
+        first = first or refusal
+    raise await refused(uow, row, first)
+
+
+async def _controls_not_met(uow: UnitOfWork, row: ProcessRow) -> tuple[str, ...]:
+    content = await read_content(uow, row)
+    return unmet_controls(requirements(content, row, row.comment), await plugged_in(uow, row), row)
 
 
 def check_signing(row: ProcessRow, content: Content, signature: str, acting: Acting) -> Refusal | None:
     """What only the content can tell about an approval."""
     if content.contributors & set(acting.ids):
-        detail = f"You added evidence or answers to “{row.label}”. Rule: maker is not checker."
+        whose = "You" if acting.actor.id in content.contributors else "The person you stand in for"
+        detail = f"{whose} added evidence or answers to “{row.label}”. Rule: maker is not checker."
         return Refusal(Guard.MAKER_IS_NOT_CHECKER, detail, "Somebody who had no part in it decides.", row.checker_role)
+    since = min((at for at in (row.submitted_at, content.handed_in_since) if at is not None), default=None)
+    for_maker = stands_in_for_maker(row, acting, {*content.contributors, *row.makers}, since)
+    if for_maker is not None:
+        return for_maker
     if row.snapshot_hash is not None and row.snapshot_hash != signature:
         detail = f"“{row.label}” has changed since it was submitted: its evidence, answers or figures are not the same."
         return Refusal(Guard.CONTENT_UNCHANGED, detail, "Reject it, so that it is submitted anew.")
@@ -205,11 +268,13 @@ def _incomplete(row: ProcessRow, rule: Transition, unmet: list[UnmetGuard]) -> T
     return TransitionRefused(detail, guard=unmet[0].guard, satisfy=satisfy, context=context)
 
 
-async def refused(uow: UnitOfWork, row: ProcessRow, refusal: Refusal) -> TransitionRefused | Forbidden:
+async def refused(uow: UnitOfWork, row: ProcessRow, refusal: Refusal | None) -> TransitionRefused | Forbidden:
     """The error for a refusal; where it is about the person, it names who could do it."""
+    assert refusal is not None  # no way is open, so one of them has been refused
     detail, satisfy = refusal.detail, refusal.satisfy
-    if refusal.role is not None and refusal.guard in _TRUE_OF_PEOPLE:
-        detail = f"{detail} {in_words(await who_else(uow, row, refusal.role), refusal.role)}"
+    if refusal.guard in _TRUE_OF_PEOPLE and (refusal.role is not None or row.level_rule is not None):
+        role = refusal.role or ""
+        detail = f"{detail} {in_words(await who_else(uow, row, refusal.role), role)}"
     if refusal.forbidden:
         return Forbidden(detail, context={"guard": str(refusal.guard), "satisfy": satisfy})
     return TransitionRefused(detail, guard=str(refusal.guard), satisfy=satisfy, context={"state": row.state.value})
@@ -255,11 +320,16 @@ def _audit(
     written: Written,
     decision: Decision,
     acting: Acting,
+    over: Sequence[OpenEdge],
 ) -> None:
     changed = [name for name in _TRACKED if getattr(row, name) != getattr(now_is, name)]
     context: dict[str, Any] = {"run": row.run_reference, "process": row.code, "round": row.round}
     if row.level:
         context["level"] = row.level
+    if command.unmet:
+        context["controls_not_met"] = list(command.unmet)
+    if over:
+        context["went_over"] = [edge.label for edge in over]
     if written.released:
         context["released"] = [item.code for item in written.released]
     grant = acting.grant_for(row, row.checker_role if command.name in (Name.APPROVE, Name.REJECT) else None)

@@ -33,8 +33,8 @@ from app.domain.notify.events import NoticesWanted
 from app.domain.notify.mail import transport_for
 from app.domain.notify.notices import on_notices_wanted
 from app.domain.notify.record_notices import on_record_notice_wanted
-from app.domain.schedules.horizon import on_schedule_written
 from app.domain.rules.evaluation import RULES, RuleBook, forget_changed_rule
+from app.domain.schedules.horizon import on_schedule_written
 from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.workflow.arranging import arrange_after_change

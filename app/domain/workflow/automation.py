@@ -11,8 +11,9 @@ from app.domain.workflow.acting import MAX_REASON
 from app.domain.workflow.events import ProcessesReleased
 from app.domain.workflow.process_row import lock_process
 from app.domain.workflow.released import RELEASED, released_from
+from app.domain.workflow.releasing import pass_due, tell
 from app.domain.workflow.states import TRANSITIONS, Name
-from app.domain.workflow.transitions import TransitionResult, engine_transition
+from app.domain.workflow.transitions import TransitionResult, engine_transition, finish_waiting
 
 BATCH = 1_000
 
@@ -47,6 +48,19 @@ WITH due AS (
 SELECT due.run_id, {RELEASED.format("due", "due.state")} AS found
 FROM due JOIN process d ON d.id = due.process_id
 GROUP BY due.run_id ORDER BY due.run_id
+"""
+)
+
+
+# Edges that wait out a lag; what of it is due passes in `releasing`.
+LOCK_LAGGED_RUNS = text(
+    """
+SELECT r.id FROM workflow_run r
+WHERE r.state = 'active' AND r.id IN (
+    SELECT e.run_id FROM process_edge e JOIN workflow_run o ON o.id = e.run_id AND o.state = 'active'
+    WHERE e.due_at <= :now ORDER BY e.due_at LIMIT :batch)
+ORDER BY r.id
+FOR NO KEY UPDATE SKIP LOCKED
 """
 )
 
@@ -104,3 +118,18 @@ async def release_planned(uow: UnitOfWork) -> int:
         uow.emit(ProcessesReleased(at=uow.now, run_id=run_id, process_run_ids=ids))
         await work_queue.queue(uow, released)
     return count
+
+
+async def release_lagged(uow: UnitOfWork) -> int:
+    """Let pass what has waited out its lag; returns how many processes that has released or let end.
+
+    Any number of workers may do this at once.
+    """
+    runs = [row.id for row in await uow.execute(LOCK_LAGGED_RUNS, {"now": uow.now, "batch": BATCH})]
+    if not runs:
+        return 0
+    releases = await pass_due(uow, runs)
+    await tell(uow, releases)
+    for each in releases:
+        await finish_waiting(uow, each.finishable)
+    return sum(len(each.released) + len(each.finishable) for each in releases)

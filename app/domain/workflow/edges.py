@@ -120,9 +120,7 @@ class LagTime:
         local = instant.astimezone(zone)
         days = self.unit is LagUnit.DAYS
         day = (
-            local.date() + timedelta(days=self.amount)
-            if days
-            else calendar.add_working_days(local.date(), self.amount)
+            local.date() + timedelta(days=self.amount) if days else calendar.add_working_days(local.date(), self.amount)
         )
         # To the microsecond, because a wall time has been read off an instant.
         return wall_to_utc(day, local.time(), zone, occurrence=Occurrence.SECOND)

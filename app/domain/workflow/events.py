@@ -53,3 +53,11 @@ class ProcessStateChanged(Event):
     from_state: str
     to_state: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitedRunsMissing(Event):
+    """Runs of other workflows were expected by now and do not exist; the two are in the same order."""
+
+    awaited_run_ids: tuple[UUID, ...]
+    process_run_ids: tuple[UUID, ...]

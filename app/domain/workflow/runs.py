@@ -14,12 +14,16 @@ from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.calendars.deadlines import parse_deadline
 from app.domain.calendars.store import calendar_of_id
-from app.domain.workflow import work_queue
+from app.domain.workflow import across, work_queue
+from app.domain.workflow.conditions import not_binding
+from app.domain.workflow.edges import GATES_START
 from app.domain.workflow.events import ProcessesReleased, RunCreated
 from app.domain.workflow.graph import ENTRY_STATE
 from app.domain.workflow.released import RELEASED, Released, released_from
+from app.domain.workflow.releasing import pass_edges, tell
 from app.domain.workflow.states import ProcessState
 from app.domain.workflow.transitions import acting_as
+from app.domain.workflow.writing import SETTLE_ACROSS
 from models.base import uuid7
 
 MAX_VARIANT = 32
@@ -29,7 +33,11 @@ FIND_WORKFLOW = text(
 SELECT w.id, w.code, w.label, w.active, w.application_id, a.code AS application, w.calendar_id, n.id AS node_id,
        n.code AS node_code, n.path AS node_path, n.id IS DISTINCT FROM w.node_id AS elsewhere, v.id AS version_id,
        ARRAY(SELECT DISTINCT p.earliest_start FROM process p
-             WHERE p.version_id = v.id AND p.earliest_start IS NOT NULL) AS start_formulas
+             WHERE p.version_id = v.id AND p.earliest_start IS NOT NULL) AS start_formulas,
+       EXISTS (SELECT FROM process_dependency e WHERE e.version_id = v.id AND e.condition IS NOT NULL) AS conditional,
+       EXISTS (SELECT FROM process_dependency e
+               WHERE e.version_id = v.id AND e.other_workflow_id IS NOT NULL) AS awaiting,
+       EXISTS (SELECT FROM process_dependency e WHERE e.other_workflow_id = w.id) AS awaited
 FROM workflow w
 JOIN application a ON a.id = w.application_id
 LEFT JOIN workflow_version v ON v.workflow_id = w.id AND v.state = 'published'
@@ -73,20 +81,25 @@ INSERT_PROCESSES = text(
     f"""
 WITH made AS (
     INSERT INTO process_run (id, run_id, stage_run_id, process_id, code, label, kind, state, node_id, application_id,
-                             owner_role, critical, rank, waiting_on, round, attempt, level, levels, earliest_start,
-                             expected_minutes, ready_at, submitted_at, created_at, created_by, updated_at, updated_by)
+                             owner_role, critical, rank, waiting_on, finish_waiting_on, soft_waiting_on, round, attempt,
+                             level, levels, earliest_start, expected_minutes, ready_at, submitted_at,
+                             created_at, created_by, updated_at, updated_by)
     SELECT uuidv7(), :id, s.id, p.id, p.code, p.label, p.kind, p.state, coalesce(p.node_id, :node_id), :application_id,
-           p.owner_role, p.critical, p.rank, p.waiting_on, 1, 0, CASE WHEN p.state = 'in_review' THEN 1 ELSE 0 END,
+           p.owner_role, p.critical, p.rank, p.waiting_on, p.finishes, p.softs, 1, 0,
+           CASE WHEN p.state = 'in_review' THEN 1 ELSE 0 END,
            p.levels, p.start_at, p.expected_minutes, CASE WHEN p.state IN ('ready', 'in_review') THEN :now END,
            CASE WHEN p.state = 'in_review' THEN :now END, :now, :actor_id, :now, :actor_id
     FROM (
         SELECT w.*, {ENTRY_STATE.format(waiting_on="w.waiting_on", earliest_start="w.start_at", kind="w.kind")} AS state
         FROM (
-            SELECT d.*, coalesce(e.count, 0) AS waiting_on, coalesce(l.count, 0) AS levels,
+            SELECT d.*, coalesce(e.starts, 0) AS waiting_on, coalesce(e.finishes, 0) AS finishes,
+                   coalesce(e.softs, 0) AS softs, coalesce(l.count, 0) AS levels,
                    CAST(:start_times ->> d.earliest_start AS timestamptz) AS start_at
             FROM process d
-            LEFT JOIN (SELECT successor_id, count(*) FROM process_dependency
-                       WHERE version_id = :version_id AND hardness = 'hard' GROUP BY successor_id) e
+            LEFT JOIN (SELECT successor_id, count(*) FILTER (WHERE hardness = 'hard' AND {GATES_START}) AS starts,
+                              count(*) FILTER (WHERE hardness = 'hard' AND NOT {GATES_START}) AS finishes,
+                              count(*) FILTER (WHERE hardness = 'soft') AS softs
+                       FROM process_dependency WHERE version_id = :version_id GROUP BY successor_id) e
                    ON e.successor_id = d.id
             LEFT JOIN (SELECT l.parent_id, count(*) FROM process_approval_level l
                        JOIN process o ON o.id = l.parent_id WHERE o.version_id = :version_id GROUP BY l.parent_id) l
@@ -109,9 +122,10 @@ FROM made m JOIN process d ON d.id = m.process_id WHERE m.state <> 'blocked'
 ).bindparams(bindparam("start_times", type_=JSONB))
 INSERT_EDGES = text(
     """
-INSERT INTO process_edge (id, run_id, predecessor_id, successor_id, edge_type, hardness, accepts,
-                          created_at, created_by, updated_at, updated_by)
-SELECT uuidv7(), :id, a.id, b.id, d.edge_type, d.hardness, d.accepts, :now, :actor_id, :now, :actor_id
+INSERT INTO process_edge (id, run_id, predecessor_id, successor_id, edge_type, hardness, accepts, lag_amount, lag_unit,
+                          condition, created_at, created_by, updated_at, updated_by)
+SELECT uuidv7(), :id, a.id, b.id, d.edge_type, d.hardness, d.accepts, d.lag_amount, d.lag_unit,
+       d.condition, :now, :actor_id, :now, :actor_id
 FROM process_dependency d
 JOIN process_run a ON a.run_id = :id AND a.process_id = d.predecessor_id
 JOIN process_run b ON b.run_id = :id AND b.process_id = d.successor_id
@@ -135,6 +149,9 @@ class _Workflow:
     elsewhere: bool
     version_id: UUID | None
     start_formulas: list[str]
+    conditional: bool  # it has dependencies with a condition
+    awaiting: bool  # it has dependencies on runs of other workflows
+    awaited: bool  # others have dependencies on its runs
 
 
 async def create_run(
@@ -215,6 +232,13 @@ async def _fill(uow: UnitOfWork, found: _Workflow, values: dict[str, Any]) -> No
         ids = tuple(item.id for item in begin_now)
         uow.emit(ProcessesReleased(at=uow.now, run_id=values["id"], process_run_ids=ids))
     await work_queue.queue(uow, begin_now)
+    if found.conditional:
+        loose = await not_binding(uow, business_date=values["business_date"], run_id=values["id"])
+        await tell(uow, await pass_edges(uow, loose))
+    if found.awaiting:
+        await across.await_runs(uow, run_id=values["id"])
+    if found.awaited:
+        uow.enqueue(SETTLE_ACROSS, {"target_run_id": values["id"]})
 
 
 async def _start_times(uow: UnitOfWork, found: _Workflow, business_date: date) -> dict[str, str]:

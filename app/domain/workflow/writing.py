@@ -3,16 +3,21 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import Boolean, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.core.uow import UnitOfWork
 from app.domain.workflow.acting import Acting, Command
-from app.domain.workflow.graph import ENTRY_STATE
+from app.domain.workflow.conditions import not_binding
+from app.domain.workflow.edges import ON_START
+from app.domain.workflow.gates import begins, begun
+from app.domain.workflow.lags import lag_ends
 from app.domain.workflow.outcomes import contribution
 from app.domain.workflow.process_row import ProcessRow
-from app.domain.workflow.released import RELEASED, Released, released_from
+from app.domain.workflow.released import Released, released_from
+from app.domain.workflow.releasing import RELEASE, RELEASED_NOW, pass_edges
 from app.domain.workflow.states import Name, ProcessState, RunState
 
 _CHANGE = """
@@ -20,6 +25,8 @@ WITH changed AS (
     UPDATE process_run SET
         state = :state, assignee_id = :assignee_id, maker_id = :maker_id, makers = :makers, signers = :signers,
         round = :round, attempt = :attempt, level = :level, ready_at = :ready_at, started_at = :started_at,
+        signatures = :signatures, submitted_round = :submitted_round, skip_requested_by_id = :skip_requested_by_id,
+        skip_requested_for_id = :skip_requested_for_id, skip_reason = :skip_reason,
         submitted_at = :submitted_at, finished_at = :finished_at, state_before_hold = :state_before_hold,
         review_by = :review_by, reason = :reason, comment = :comment, snapshot_hash = :snapshot_hash,
         row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
@@ -27,56 +34,62 @@ WITH changed AS (
     RETURNING row_version
 ), logged AS (
     INSERT INTO process_transition (id, process_run_id, name, from_state, to_state, actor_id, at, round, attempt, level,
-                                    reason, comment, snapshot_hash, created_at, created_by, updated_at, updated_by)
+                                    reason, comment, snapshot_hash, on_behalf_of_id, details,
+                                    created_at, created_by, updated_at, updated_by)
     VALUES (uuidv7(), :id, :name, :from_state, :state, :user_id, :now, :round_before, :attempt, :level_before,
-            :said_reason, :said_comment, :snapshot_hash, :now, :actor_id, :now, :actor_id)
+            :said_reason, :said_comment, :snapshot_hash, :on_behalf_of_id, :details, :now, :actor_id, :now, :actor_id)
+), voided AS (
+    UPDATE process_approval SET
+        voided_at = :now, row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
+    WHERE process_run_id = :id AND decision = 'approved' AND voided_at IS NULL AND level >= CAST(:void_from AS int)
 ), signed AS (
-    INSERT INTO process_approval (id, process_run_id, round, level, role, decision, actor_id, at, snapshot_hash, reason,
+    INSERT INTO process_approval (id, process_run_id, round, level, role, user_group, decision, actor_id,
+                                  on_behalf_of_id, at, snapshot_hash, reason, reason_code, to_level,
                                   created_at, created_by, updated_at, updated_by)
-    SELECT uuidv7(), :id, :round_before, :level_before, :role, :decision, :user_id, :now, :signed_hash,
-           coalesce(:said_reason, :said_comment), :now, :actor_id, :now, :actor_id
+    SELECT uuidv7(), :id, :round_before, :level_before, :role, :user_group, :decision, :user_id, :on_behalf_of_id,
+           :now, :signed_hash, coalesce(:said_reason, :said_comment), :reason_code, CAST(:to_level AS int),
+           :now, :actor_id, :now, :actor_id
     WHERE CAST(:decision AS text) IS NOT NULL
 )"""
 
-# A process that ends, or fails, satisfies the edges that accept its state; each edge counts down its successor once,
-# and the successor that reaches zero is released here and nowhere else. The cost follows the out-degree, not the run.
-_ENTRY_AHEAD = ENTRY_STATE.format(waiting_on="s.waiting_on - 1", earliest_start="s.earliest_start", kind="s.kind")
-_END = f"""
+# A process that begins, ends or fails meets the edges that wait for that, and in its own run they pass here and nowhere
+# else; see `releasing`. Lags in plain time are reckoned here, those that need a calendar are given back to be reckoned,
+# and so are conditions and runs of other workflows. The cost follows the out-degree, not the run.
+_PASSED = f"""
 , passed AS (
-    UPDATE process_edge SET
-        satisfied_at = :now, row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
-    WHERE predecessor_id = :id AND satisfied_at IS NULL AND hardness = 'hard' AND :state = ANY (accepts)
-    RETURNING successor_id
-), ahead AS (
-    SELECT s.id, s.process_id, s.code, s.kind, s.state AS old_state, s.round, s.attempt, s.level,
-           s.waiting_on - 1 AS waiting_on,
-           CASE WHEN s.state = 'blocked'
-                THEN {_ENTRY_AHEAD}
-                ELSE s.state END AS new_state,
-           CASE WHEN s.kind = 'approval' AND :contribution <> CAST('[]' AS jsonb)
-                THEN (SELECT jsonb_agg(DISTINCT m.id)
-                      FROM jsonb_array_elements(coalesce(s.makers, '[]') || :contribution) AS m(id))
-                ELSE s.makers END AS makers
-    FROM passed JOIN process_run s ON s.id = passed.successor_id
-), moved AS (
-    UPDATE process_run s SET
-        waiting_on = a.waiting_on, state = a.new_state, makers = a.makers,
-        maker_id = CASE WHEN a.kind = 'approval' AND jsonb_array_length(a.makers) = 1 THEN CAST(a.makers ->> 0 AS uuid)
-                        WHEN a.kind = 'approval' THEN NULL ELSE s.maker_id END,
-        ready_at = CASE WHEN a.old_state = 'blocked' AND a.new_state IN ('ready', 'in_review') THEN :now
-                        ELSE s.ready_at END,
-        submitted_at = CASE WHEN a.old_state = 'blocked' AND a.new_state = 'in_review' THEN :now
-                            ELSE s.submitted_at END,
-        level = CASE WHEN a.old_state = 'blocked' AND a.new_state = 'in_review' THEN 1 ELSE s.level END,
-        row_version = s.row_version + 1, updated_at = :now, updated_by = :actor_id
-    FROM ahead a WHERE s.id = a.id
-), released AS (
-    INSERT INTO process_transition (id, process_run_id, name, from_state, to_state, at, round, attempt, level,
-                                    created_at, created_by, updated_at, updated_by)
-    SELECT uuidv7(), a.id, 'release', a.old_state, a.new_state, :now, a.round, a.attempt, a.level,
-           :now, :actor_id, :now, :actor_id
-    FROM ahead a WHERE a.new_state <> a.old_state
-), closed AS (
+    UPDATE process_edge e SET
+        met_at = :now, satisfied_at = CASE WHEN e.lag_unit IS NULL THEN CAST(:now AS timestamptz) END,
+        due_at = CASE e.lag_unit WHEN 'minutes' THEN CAST(:now AS timestamptz) + e.lag_amount * interval '1 minute'
+                                 WHEN 'hours' THEN CAST(:now AS timestamptz) + e.lag_amount * interval '1 hour' END,
+        outcome = 'met', row_version = e.row_version + 1, updated_at = :now, updated_by = :actor_id
+    WHERE e.predecessor_id = :id AND e.run_id = :run_id AND e.satisfied_at IS NULL AND e.met_at IS NULL
+      AND (:state = ANY (e.accepts) OR (:begun AND {ON_START}))
+    RETURNING e.id, e.successor_id, e.edge_type, e.hardness, e.satisfied_at, e.due_at, e.lag_amount, e.lag_unit
+), left_open AS (
+    SELECT coalesce(bool_or(e.run_id <> :run_id), false) AS across,
+           coalesce(bool_or(e.condition IS NOT NULL), false) AS conditional
+    FROM process_edge e WHERE e.predecessor_id = :id AND e.satisfied_at IS NULL
+)"""
+_LAGGING = """
+       (SELECT jsonb_agg(jsonb_build_object('id', p.id, 'amount', p.lag_amount, 'unit', p.lag_unit))
+        FROM passed p WHERE p.satisfied_at IS NULL AND p.due_at IS NULL)::text AS lagging"""
+
+_START = f"""
+{_PASSED}
+, hands AS (SELECT CAST(NULL AS uuid) AS id, CAST(NULL AS jsonb) AS makers WHERE false)
+{RELEASE}
+SELECT changed.row_version, CAST(NULL AS text) AS run_state, left_open.across, left_open.conditional, {_LAGGING},
+{RELEASED_NOW}
+FROM changed, left_open
+"""
+_END = f"""
+{_PASSED}
+, hands AS (
+    SELECT DISTINCT e.successor_id AS id, CAST(:contribution AS jsonb) AS makers
+    FROM process_edge e WHERE e.predecessor_id = :id AND e.run_id = :run_id AND :contribution <> CAST('[]' AS jsonb)
+)
+{RELEASE}
+, closed AS (
     UPDATE workflow_run SET
         open_count = open_count - CAST(:closing AS int),
         state = CASE WHEN open_count = CAST(:closing AS int) AND state = 'active' THEN 'done' ELSE state END,
@@ -84,46 +97,60 @@ _END = f"""
         row_version = row_version + CASE WHEN open_count = CAST(:closing AS int) THEN 1 ELSE 0 END,
         updated_at = :now, updated_by = :actor_id
     WHERE id = :run_id
-    RETURNING state
+    RETURNING state, workflow_id
 )
 SELECT changed.row_version, closed.state AS run_state,
-       (SELECT {RELEASED.format("a", "a.new_state")}
-        FROM ahead a JOIN process d ON d.id = a.process_id WHERE a.new_state <> a.old_state) AS released
-FROM changed, closed
+       left_open.across OR (closed.state = 'done' AND EXISTS (
+            SELECT FROM awaited_run w WHERE w.workflow_id = closed.workflow_id AND w.bound_run_id IS NULL)) AS across,
+       left_open.conditional, {_LAGGING},
+{RELEASED_NOW}
+FROM changed, closed, left_open
 """
 
 
-_JSON = [bindparam(name, type_=JSONB(none_as_null=True)) for name in ("makers", "signers")]
-CHANGE = text(
-    f"{_CHANGE} SELECT row_version, CAST(NULL AS text) AS run_state, CAST(NULL AS text) AS released FROM changed"
-).bindparams(*_JSON)
-CHANGE_AND_END = text(_CHANGE + _END).bindparams(*_JSON, bindparam("contribution", type_=JSONB))
+_JSON = [bindparam(name, type_=JSONB(none_as_null=True)) for name in ("makers", "signers", "details")]
+_BEGUN = bindparam("begun", type_=Boolean)
+CHANGE = text(f"{_CHANGE} SELECT row_version FROM changed").bindparams(*_JSON)
+CHANGE_AND_START = text(_CHANGE + _START).bindparams(*_JSON, _BEGUN)
+CHANGE_AND_END = text(_CHANGE + _END).bindparams(*_JSON, _BEGUN, bindparam("contribution", type_=JSONB))
+
+SETTLE_ACROSS = "workflow.settle_across"
 
 _DECISIONS = {Name.APPROVE: "approved", Name.REJECT: "rejected"}
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
+    """`finishable`: automatic processes that are done and that the engine may complete now."""
+
     row_version: int
     run_state: RunState
-    released: tuple[Released, ...]
+    released: tuple[Released, ...] = ()
+    finishable: tuple[UUID, ...] = ()
 
 
 async def write(uow: UnitOfWork, command: Command, before: ProcessRow, now_is: ProcessRow, acting: Acting) -> Written:
     """Write the difference between the two rows and everything that follows from it. The run is locked."""
-    ending = now_is.state.closed or now_is.state is ProcessState.FAILED
     values = _values(command, before, now_is, acting, uow.now)
+    ending = now_is.state.closed or now_is.state is ProcessState.FAILED
+    if not ending and not begins(before, now_is):
+        written = (await uow.execute(CHANGE, values)).one()
+        return Written(written.row_version, before.run_state)
+    values |= {"run_id": before.run_id, "begun": begun(now_is)}
     if ending:
-        values |= {
-            "run_id": before.run_id,
-            "contribution": [str(id_) for id_ in contribution(now_is)],
-            "closing": int(now_is.state.closed),
-        }
-    statement = CHANGE_AND_END if ending else CHANGE
-    written = (await uow.execute(statement, values)).one()
-    return Written(
-        written.row_version, RunState(written.run_state or before.run_state), released_from(written.released)
-    )
+        hands = [str(id_) for id_ in contribution(now_is)]
+        values |= {"contribution": hands, "closing": int(now_is.state.closed)}
+    written = (await uow.execute(CHANGE_AND_END if ending else CHANGE_AND_START, values)).one()
+    released, finishable = released_from(written.released), tuple(written.finishable)
+    more = await pass_edges(uow, await lag_ends(uow, before.run_id, written.lagging))
+    if written.conditional:
+        among = {"run_id": before.run_id, "predecessor_id": before.id}
+        more += await pass_edges(uow, await not_binding(uow, business_date=before.business_date, **among))
+    if written.across:
+        uow.enqueue(SETTLE_ACROSS, {"target_run_id": before.run_id})
+    for each in more:
+        released, finishable = (*released, *each.released), (*finishable, *each.finishable)
+    return Written(written.row_version, RunState(written.run_state or before.run_state), released, finishable)
 
 
 def _values(command: Command, before: ProcessRow, row: ProcessRow, acting: Acting, now: datetime) -> dict[str, Any]:
@@ -142,6 +169,17 @@ def _values(command: Command, before: ProcessRow, row: ProcessRow, acting: Actin
         "attempt": row.attempt,
         "level": row.level,
         "level_before": before.level,
+        "signatures": row.signatures,
+        "submitted_round": row.submitted_round,
+        "skip_requested_by_id": row.skip_requested_by_id,
+        "skip_requested_for_id": row.skip_requested_for_id,
+        "skip_reason": row.skip_reason,
+        "on_behalf_of_id": acting.actor.on_behalf_of,
+        "details": {"controls_not_met": list(command.unmet)} if command.unmet else None,
+        # A rejection takes back the signatures of the levels that are decided anew.
+        "void_from": (command.to_level or 0) if command.name is Name.REJECT else None,
+        "reason_code": command.reason_code,
+        "to_level": command.to_level,
         "ready_at": row.ready_at,
         "started_at": row.started_at,
         "submitted_at": row.submitted_at,
@@ -156,6 +194,7 @@ def _values(command: Command, before: ProcessRow, row: ProcessRow, acting: Actin
         "said_comment": command.comment,
         "decision": decision,
         "role": before.checker_role if decision else None,
+        "user_group": before.level_rule.group if decision and before.level_rule is not None else None,
         "actor_id": acting.actor.id,
         # The platform itself is no user; its part of the history has no actor.
         "user_id": None if acting.actor.is_system else acting.actor.id,

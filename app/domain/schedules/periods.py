@@ -126,13 +126,12 @@ class RetailYears:
             InvalidRecurrence: by this rule no year begins there; the message names a date on which one does.
         """
         closing = start - _DAY
-        month = closing.month
-        if rule is RetailRule.NEAREST and closing.day <= 3:
-            month = (closing.replace(day=1) - _DAY).month
+        before = (closing.replace(day=1) - _DAY).month
+        month = before if rule is RetailRule.NEAREST and closing.day <= 3 else closing.month
         years = cls(pattern, rule, month, closing.weekday())
-        begins = [years.start_of(number) for number in (start.year - 1, start.year, start.year + 1)]
-        if start not in begins:
-            nearest = min(begins, key=lambda day: abs((day - start).days))
+        if start not in years._starts_around(start):
+            near = [*years._starts_around(start), *cls(pattern, rule, before, closing.weekday())._starts_around(start)]
+            nearest = min(near, key=lambda day: abs((day - start).days))
             raise InvalidRecurrence(
                 "retail_year_start",
                 f"By this rule no year begins on {start}; the nearest year begins on {nearest}.",
@@ -149,6 +148,9 @@ class RetailYears:
 
     def start_of(self, year: int) -> date:
         return self.end_of(year - 1) + _DAY
+
+    def _starts_around(self, day: date) -> list[date]:
+        return [self.start_of(year) for year in (day.year - 1, day.year, day.year + 1)]
 
     def weeks_of(self, year: int) -> int:
         """52 or 53."""

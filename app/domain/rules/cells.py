@@ -13,7 +13,7 @@ from typing import Any
 
 from app.domain.rules.definitions import RuleField
 from app.domain.rules.engine import ZenError, compile_formula, compile_test
-from app.domain.rules.names import complaints, names_in
+from app.domain.rules.names import complaints
 from app.domain.rules.values import NUMBERS, ORDERED, TYPE_WORDS, BadValue, ValueType, number_text, read_value
 
 ANYTHING = frozenset({"", "-", "\u2013", "*", "any"})
@@ -95,8 +95,6 @@ def read_test(text: str, field: RuleField, known: Iterable[str]) -> Test:
     found = found or _members(text, field)
     if found is None:
         found = _formula(text, known, field)
-        if _is_text(field.type) and field.type is not ValueType.TEXTS and names_in(text):
-            _refuse_lone_name(text, field, known)
     if isinstance(found, OneOf) and field.type is ValueType.TEXTS:
         negated = "none" if found.negated else "some"
         return Formula(f"{negated}($, # in [{', '.join(literal(v, ValueType.TEXT) for v in found.values)}])")
@@ -112,12 +110,6 @@ def _tidy(text: str) -> str:
 
 def _is_text(type_: ValueType) -> bool:
     return type_ in (ValueType.TEXT, ValueType.CHOICE, ValueType.TEXTS)
-
-
-def _refuse_lone_name(text: str, field: RuleField, known: tuple[str, ...]) -> None:
-    """A word that ZEN would take for a name, where a text was meant."""
-    if re.fullmatch(r"\w+", text) and text not in known:
-        raise CellError(f"write it in quotes: '{text}'")
 
 
 def _both(text: str, field: RuleField, known: tuple[str, ...]) -> Between | None:
@@ -230,13 +222,12 @@ def _formula(text: str, known: tuple[str, ...], field: RuleField) -> Formula:
     if _NUMBER.fullmatch(text) and field.type not in NUMBERS:
         raise CellError(f"{field.title} is {TYPE_WORDS[field.type]}: {_how(field.type)}")
     said = complaints(text, known, of_cell=True)
+    if said:
+        raise CellError(said[0])
     try:
         compile_test(text)
     except ZenError as error:
-        if not said or "is not known" not in said[0]:
-            raise CellError(f"{error}: {_how(field.type)}") from None
-    if said:
-        raise CellError(said[0])
+        raise CellError(f"{error}: {_how(field.type)}") from None
     return Formula(text)
 
 
@@ -328,13 +319,12 @@ def _texts(text: str) -> tuple[str, ...]:
 
 def _computed(text: str, known: tuple[str, ...]) -> Formula:
     said = complaints(text, known)
+    if said:
+        raise CellError(said[0])
     try:
         compile_formula(text)
     except ZenError as error:
-        if not said or "is not known" not in said[0]:
-            raise CellError(str(error)) from None
-    if said:
-        raise CellError(said[0])
+        raise CellError(str(error)) from None
     return Formula(text)
 
 

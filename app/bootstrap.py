@@ -39,7 +39,13 @@ from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.workflow.arranging import arrange_after_change
 from app.domain.workflow.automation import on_job_aborted
-from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunCreated, RunStateChanged
+from app.domain.workflow.events import (
+    AwaitedRunsMissing,
+    ProcessesReleased,
+    ProcessStateChanged,
+    RunCreated,
+    RunStateChanged,
+)
 from app.domain.workflow.publishing import refuse_change_of_published
 from app.domain.workflow.wanted_runs import on_run_wanted
 from models.registry import Registry, product_registry
@@ -81,6 +87,7 @@ HANDLERS: Handlers = {
     SlaThresholdsPassed: (notify.on_thresholds_passed,),
     NoticesWanted: (on_notices_wanted,),
     JobWasAborted: (on_job_aborted,),
+    AwaitedRunsMissing: (notify.on_awaited_runs_missing,),
 }
 
 

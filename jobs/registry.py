@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 from app.domain.jobs.attempts import RUN_JOB
 from app.domain.notify.notices import SEND_MAIL
-from jobs import automation, hierarchies, notify, schedules, sla
+from app.domain.workflow.writing import SETTLE_ACROSS
+from jobs import automation, dependencies, hierarchies, notify, schedules, sla
 from jobs.perform import Handler
 from jobs.schedule import Periodic
 
@@ -13,6 +14,7 @@ from jobs.schedule import Periodic
 JOBS: Mapping[str, Handler] = MappingProxyType(
     {
         RUN_JOB: automation.run_job,
+        SETTLE_ACROSS: dependencies.settle_across,
         SEND_MAIL: notify.send_mail,
     }
 )
@@ -22,6 +24,8 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("sweep the SLA clocks", seconds=2, work=sla.sweep_clocks),
     Periodic("reap lost job runs", seconds=5, work=automation.reap_lost),
     Periodic("release planned processes", seconds=5, work=automation.release_planned),
+    Periodic("release what has waited out a lag", seconds=5, work=dependencies.release_lagged),
+    Periodic("tell of runs that are missing", seconds=30, work=dependencies.tell_of_missing_runs),
     Periodic("create the runs of schedules", seconds=15, work=schedules.create_due_runs),
     Periodic("bring hierarchy changes into force", seconds=60, work=hierarchies.apply_due_changes),
     Periodic("deliver stranded job runs", seconds=300, work=automation.deliver_stranded),

@@ -4,7 +4,8 @@ from app.core.uow import UnitOfWork
 from app.domain.notify.notices import Notice, want
 from app.domain.notify.rules import Rule
 from app.domain.sla.events import SlaThresholdsPassed, ThresholdName
-from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged
+from app.domain.workflow.across import missing_in_words
+from app.domain.workflow.events import AwaitedRunsMissing, ProcessesReleased, ProcessStateChanged
 from app.domain.workflow.states import Name, ProcessState
 
 _BY_NAME = {
@@ -25,6 +26,18 @@ async def on_process_state_changed(uow: UnitOfWork, event: ProcessStateChanged) 
     rule = _rule(event)
     if rule is not None:
         want(uow, [Notice(rule, event.process_run_id)])
+
+
+async def on_awaited_runs_missing(uow: UnitOfWork, event: AwaitedRunsMissing) -> None:
+    """Tell whom the work waits for, and the lead, that a run of another workflow has not come."""
+    said = await missing_in_words(uow, event.awaited_run_ids)
+    want(
+        uow,
+        [
+            Notice(Rule.RUN_MISSING, process_run_id, str(awaited_id), said.get(awaited_id))
+            for awaited_id, process_run_id in zip(event.awaited_run_ids, event.process_run_ids, strict=True)
+        ],
+    )
 
 
 def _rule(event: ProcessStateChanged) -> Rule | None:

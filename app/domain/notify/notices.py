@@ -26,11 +26,15 @@ MAIL_ATTEMPTS = 20  # with doubling pauses of at most an hour: a mail server may
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to tell about a process. `occurrence` tells it from the same at another time; None = this version."""
+    """Something to tell about a process. `occurrence` tells it from the same at another time; None = this version.
+
+    `said` is a sentence of its own, without its full stop, in place of the rule's.
+    """
 
     rule: Rule
     process_run_id: UUID
     occurrence: str | None = None
+    said: str | None = None
 
 
 _waiting: WeakKeyDictionary[UnitOfWork, list[Notice]] = WeakKeyDictionary()
@@ -81,7 +85,7 @@ def _asked(uow: UnitOfWork, number: int, notice: Notice) -> Mapping[str, Any]:
         "filed": telling.kind.value,
         "head": telling.head,
         "many": telling.many,
-        "said": telling.sentence.format(actor=uow.actor.name) if telling.sentence else None,
+        "said": notice.said or (telling.sentence.format(actor=uow.actor.name) if telling.sentence else None),
         "with_reason": telling.reason,
         "due": telling.due,
         "waiting": telling.waiting,

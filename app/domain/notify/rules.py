@@ -19,6 +19,7 @@ class Rule(StrEnum):
     REJECTED = "rejected"
     APPROVED = "approved"
     FAILED = "failed"
+    RUN_MISSING = "run_missing"
 
 
 class Kind(StrEnum):
@@ -84,5 +85,9 @@ TELLINGS: Mapping[Rule, Telling] = MappingProxyType({
     Rule.FAILED: Telling(
         Kind.FAILURE, "Failed", "processes have failed", waiting=True, lead=True, sentence="Its job has failed",
         reason=True,
+    ),
+    Rule.RUN_MISSING: Telling(
+        Kind.WARNING, "Waits for a run that does not exist", "processes wait for runs that do not exist", waiting=True,
+        lead=True,
     ),
 })  # fmt: skip

@@ -154,6 +154,13 @@ RETURNING a.id, e.run_id, e.successor_id
 """
 )
 
+READ_MISSING = text(
+    """
+SELECT a.id, a.run_selector, a.business_date, a.expected_by, w.label AS workflow
+FROM awaited_run a JOIN workflow w ON w.id = a.workflow_id WHERE a.id = ANY (:ids)
+"""
+).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+
 
 @dataclass(frozen=True, slots=True)
 class OpenAcross:
@@ -245,6 +252,19 @@ async def take_missing(uow: UnitOfWork) -> int:
         )
         uow.touch(*(f"process_run:{row.successor_id}" for row in rows), *(f"run:{row.run_id}" for row in rows))
     return len(rows)
+
+
+async def missing_in_words(uow: UnitOfWork, awaited_run_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """For each awaited run: which one it is and until when it was expected."""
+    rows = await uow.execute(READ_MISSING, {"ids": list(awaited_run_ids)})
+    return {row.id: f"{no_run_yet(row)}; it was expected by {row.expected_by:%Y-%m-%d %H:%M} UTC" for row in rows}
+
+
+def no_run_yet(row: Any) -> str:
+    """`No run of Daily close for 2026-10-30 yet`. The row has `workflow`, `run_selector` and `business_date`."""
+    if row.run_selector == RunSelector.LATEST_SIGNED:
+        return f"No run of {row.workflow} up to {row.business_date} is done yet"
+    return f"No run of {row.workflow} for {row.business_date} yet"
 
 
 async def _settle(uow: UnitOfWork, run_id: UUID, calendar: WorkingCalendar) -> int:

@@ -10,7 +10,7 @@ from app.core.errors import FieldProblem, Forbidden, NotFound, StaleVersion, Tra
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import Decision, authorize, decide
 from app.domain.jobs.runs import withdraw_jobs
-from app.domain.workflow import work_queue
+from app.domain.workflow import across, work_queue
 from app.domain.workflow.acting import MAX_REASON
 from app.domain.workflow.events import RunFinished, RunStateChanged
 from app.domain.workflow.released import RELEASED, released_from
@@ -96,6 +96,7 @@ async def resume_run(uow: UnitOfWork, *, run_id: UUID, expected_version: int) ->
     await work_queue.queue(uow, released_from(await uow.scalar(UNQUEUED, {"id": run.id})))
     if finished:
         uow.emit(RunFinished(at=uow.now, run_id=run.id))
+        await across.announce(uow, run_id=run.id)
     return version
 
 
@@ -109,6 +110,7 @@ async def cancel_run(uow: UnitOfWork, *, run_id: UUID, expected_version: int, re
     running = (await uow.execute(CANCEL_PROCESSES, values)).scalars().all()
     for process_run_id in running:
         await withdraw_jobs(uow, process_run_id=process_run_id, reason=f"The run is cancelled: {why}")
+    await across.announce(uow, run_id=run.id)
     return await _change(uow, run, decision, "cancel", RunState.CANCELLED, reason=why)
 
 

@@ -15,6 +15,7 @@ from app.core.uow import UnitOfWork
 from app.domain.access.scope import require_in_scope
 from app.domain.finance.facts import SOURCE_BOOK, SOURCE_ROLLUP
 from app.domain.finance.pnl import Measure
+from app.domain.finance.threshold_rules import Limits, limits_of
 from app.domain.finance.thresholds import Breach, Threshold, find_breaches, thresholds_of
 
 HISTORY = 60
@@ -33,14 +34,15 @@ ORDER BY f.business_date
 _UPSERT = text(
     """
 INSERT INTO breach (id, row_version, created_at, created_by, updated_at, updated_by, business_date, book_id, measure,
-                    kind, summary, value, "limit", state, run_id)
+                    kind, summary, value, "limit", severity, state, run_id)
 SELECT uuidv7(), 1, :now, :actor, :now, :actor, :business_date, b.book_id, b.measure, b.kind, b.summary, b.value,
-       b.bound, 'open', :run_id
+       b.bound, b.severity, 'open', :run_id
 FROM unnest(CAST(:books AS uuid[]), CAST(:measures AS text[]), CAST(:kinds AS text[]), CAST(:summaries AS text[]),
-            CAST(:values AS numeric[]), CAST(:bounds AS numeric[])) AS b (book_id, measure, kind, summary, value, bound)
+            CAST(:values AS numeric[]), CAST(:bounds AS numeric[]), CAST(:severities AS text[]))
+     AS b (book_id, measure, kind, summary, value, bound, severity)
 ON CONFLICT (business_date, book_id, measure, kind) DO UPDATE SET
-    summary = excluded.summary, value = excluded.value, "limit" = excluded."limit", updated_at = excluded.updated_at,
-    row_version = breach.row_version + 1,
+    summary = excluded.summary, value = excluded.value, "limit" = excluded."limit", severity = excluded.severity,
+    updated_at = excluded.updated_at, row_version = breach.row_version + 1,
     -- A comment was written about a figure: when the figure changes, it is to be looked at again.
     state = CASE WHEN breach.value = excluded.value AND breach.state = 'commented' THEN 'commented' ELSE 'open' END
 """
@@ -51,8 +53,12 @@ async def run_threshold_tests(
     uow: UnitOfWork, business_date: date, *, node_id: UUID | None, run_id: UUID | None
 ) -> list[Breach]:
     """Test every threshold at or below a node, keep the breaches and withdraw those that are none any more."""
-    thresholds, ids = await _thresholds(uow, node_id)
+    rows = await _thresholds(uow, node_id)
+    ids = {row["code"]: row["node_id"] for row in rows}
     amounts, history = await _figures(uow, business_date, list(ids.values()))
+    limits = await limits_of(uow, business_date, rows, amounts)
+    severities = {(row["code"], row["measure"]): limits[row["id"]].severity for row in rows}
+    thresholds = [threshold for row in rows for threshold in _tests(row, limits[row["id"]])]
     found = find_breaches([t for t in thresholds if t.node in amounts], amounts=amounts, history=history)
     if found:
         await uow.execute(
@@ -68,6 +74,7 @@ async def run_threshold_tests(
                 "summaries": [breach.text for breach in found],
                 "values": [breach.value for breach in found],
                 "bounds": [breach.limit for breach in found],
+                "severities": [severities[breach.node, breach.measure.value] for breach in found],
             },
         )
     await _withdraw(uow, business_date, list(ids.values()), found, ids)
@@ -75,27 +82,32 @@ async def run_threshold_tests(
     return list(found)
 
 
-async def _thresholds(uow: UnitOfWork, node_id: UUID | None) -> tuple[list[Threshold], dict[str, UUID]]:
-    table, nodes = uow.table("pnl_threshold"), uow.table("hierarchy_node")
-    statement = select(table, nodes.c.code).join(nodes, nodes.c.id == table.c.node_id)
+async def _thresholds(uow: UnitOfWork, node_id: UUID | None) -> list[dict[str, Any]]:
+    """The thresholds at or below a node, with the code of the node and that of the rule."""
+    table, nodes, rules = uow.table("pnl_threshold"), uow.table("hierarchy_node"), uow.table("rule")
+    statement = (
+        select(table, nodes.c.code, rules.c.code.label("rule_code"))
+        .join(nodes, nodes.c.id == table.c.node_id)
+        .outerjoin(rules, rules.c.id == table.c.rule_id)
+    )
     if node_id is not None:
         below = select(nodes.c.id).where(
             nodes.c.path.op("<@")(select(nodes.c.path).where(nodes.c.id == node_id).scalar_subquery())
         )
         statement = statement.where(table.c.node_id.in_(below))
-    found: list[Threshold] = []
-    ids: dict[str, UUID] = {}
-    for row in (await uow.execute(statement.order_by(nodes.c.code, table.c.measure))).mappings():
-        ids[row["code"]] = row["node_id"]
-        found += thresholds_of(
-            row["code"],
-            Measure(row["measure"]),
-            absolute_limit=row["absolute_limit"],
-            percent_limit=row["percent_limit"],
-            percent_floor=row["percent_floor"],
-            zscore_limit=row["zscore_limit"],
-        )
-    return found, ids
+    rows = await uow.execute(statement.order_by(nodes.c.code, table.c.measure))
+    return [dict(row) for row in rows.mappings()]
+
+
+def _tests(row: Mapping[str, Any], limits: Limits) -> tuple[Threshold, ...]:
+    return thresholds_of(
+        row["code"],
+        Measure(row["measure"]),
+        absolute_limit=limits.absolute_limit,
+        percent_limit=limits.percent_limit,
+        percent_floor=limits.percent_floor,
+        zscore_limit=limits.zscore_limit,
+    )
 
 
 async def _figures(

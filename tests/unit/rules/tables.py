@@ -9,7 +9,9 @@ INPUTS = [
     {"name": "pnl", "type": "decimal"},
     {"name": "desk", "type": "text"},
 ]
-OUTPUTS = [{"name": "severity", "type": "choice", "options": ["low", "medium", "high"], "required": False}]
+OUTPUTS: list[dict[str, Any]] = [
+    {"name": "severity", "type": "choice", "options": ["low", "medium", "high"], "required": False}
+]
 
 
 def table(

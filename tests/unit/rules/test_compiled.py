@@ -172,7 +172,7 @@ def test_the_largest_numbers_are_held_and_the_next_is_not() -> None:
     assert not fits(Decimal("NaN"))
 
 
-# -- agreement with the engine's own table --------------------------------------------------------------------------------
+# -- agreement with the engine's own table ----------------------------------------------------------------------------
 
 _AMOUNT = st.integers(-20, 20).map(str)
 PNL_CELLS = st.one_of(

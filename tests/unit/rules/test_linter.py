@@ -1,6 +1,7 @@
 """What is found in a rule before it is published."""
 
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given, settings
 
@@ -79,7 +80,7 @@ def test_a_row_with_a_formula_claims_nothing() -> None:
 
 
 def test_cells_of_the_wrong_type_are_errors_at_their_place() -> None:
-    outputs = [{"name": "limit", "type": "decimal"}, *OUTPUTS]
+    outputs: list[dict[str, Any]] = [{"name": "limit", "type": "decimal"}, *OUTPUTS]
     rows = [({"pnl": "EM", "desk": "> 5"}, {"limit": "desk", "severity": "highest"})]
     found = [(f.row, f.column) for f in lint(TABLE, table(rows, outputs=outputs)) if f.severity is Severity.ERROR]
     assert found == [("r1", "pnl"), ("r1", "desk"), ("r1", "limit"), ("r1", "severity")]

@@ -45,6 +45,38 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_lifecycle_entity"), "lifecycle", ["entity"], unique=False)
     op.create_table(
+        "log_replay",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("file", sa.Text(), nullable=False, comment="File"),
+        sa.Column("file_digest", sa.Text(), nullable=False, comment="File digest"),
+        sa.Column("definition_digest", sa.Text(), nullable=False, comment="Definition digest"),
+        sa.Column("entity", sa.Text(), nullable=False, comment="Entity"),
+        sa.Column("state", sa.Text(), nullable=False, comment="State"),
+        sa.Column("cases", sa.BigInteger(), nullable=False, comment="Cases"),
+        sa.Column("events", sa.BigInteger(), nullable=False, comment="Events"),
+        sa.Column("position", sa.BigInteger(), nullable=False, comment="Position"),
+        sa.Column("applied", sa.BigInteger(), nullable=False, comment="Applied"),
+        sa.Column("refused", sa.BigInteger(), nullable=False, comment="Refused"),
+        sa.Column(
+            "refused_by",
+            postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
+            nullable=True,
+            comment="Refused by",
+        ),
+        sa.Column("seconds", types.Amount(14, 3), nullable=False, comment="Seconds"),
+        sa.Column("started_at", types.UtcDateTime(), nullable=False, comment="Started at"),
+        sa.Column("finished_at", types.UtcDateTime(), nullable=True, comment="Finished at"),
+        sa.CheckConstraint("state IN ('running', 'finished')", name=op.f("ck_log_replay_state_choice")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_replay")),
+        sa.UniqueConstraint("file_digest", "entity", "definition_digest", name="uq_log_replay_once"),
+        comment="Log replay",
+    )
+    op.create_table(
         "rejection_reason",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
@@ -157,6 +189,29 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("state = 'published'"),
     )
+    op.create_table(
+        "log_replay_refusal",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("replay_id", sa.Uuid(), nullable=False, comment="Replay"),
+        sa.Column("position", sa.BigInteger(), nullable=False, comment="Position"),
+        sa.Column("case_title", sa.Text(), nullable=False, comment="Case"),
+        sa.Column("at", types.UtcDateTime(), nullable=False, comment="At"),
+        sa.Column("state", sa.Text(), nullable=False, comment="State"),
+        sa.Column("activity", sa.Text(), nullable=False, comment="Activity"),
+        sa.Column("reason", sa.Text(), nullable=True, comment="Reason"),
+        sa.ForeignKeyConstraint(
+            ["replay_id"], ["log_replay.id"], name=op.f("fk_log_replay_refusal_replay_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_replay_refusal")),
+        sa.UniqueConstraint("replay_id", "position", name="uq_log_replay_refusal_once"),
+        comment="Refused event",
+    )
+    op.create_index(op.f("ix_log_replay_refusal_replay_id"), "log_replay_refusal", ["replay_id"], unique=False)
     op.create_table(
         "rule",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1158,6 +1213,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'waiting'"),
     )
+    op.create_table(
+        "site_entity",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("definition", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("installed_at", types.UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_site_entity")),
+    )
     op.add_column("checklist_answer", sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True, comment="On behalf of"))
     op.create_index(op.f("ix_checklist_answer_on_behalf_of_id"), "checklist_answer", ["on_behalf_of_id"], unique=False)
     op.create_foreign_key(
@@ -1592,6 +1655,9 @@ CREATE OR REPLACE TRIGGER process_dependency_delete_in_draft AFTER DELETE ON pro
 """
     )
     # checks of tables that were there before
+    op.create_check_constraint(
+        op.f("ck_breach_severity_choice"), "breach", "severity IN ('low', 'medium', 'high', 'critical')"
+    )
     op.drop_constraint(op.f("ck_process_dependency_edge_type_choice"), "process_dependency", type_="check")
     op.create_check_constraint(
         op.f("ck_process_dependency_edge_type_choice"), "process_dependency", "edge_type IN ('FS', 'SS', 'FF', 'SF')"
@@ -1633,6 +1699,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("ck_process_dependency_lag"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_hardness_choice"), "process_dependency", type_="check")
     op.drop_constraint(op.f("ck_process_dependency_edge_type_choice"), "process_dependency", type_="check")
+    op.drop_constraint(op.f("ck_breach_severity_choice"), "breach", type_="check")
     op.execute("DROP TRIGGER IF EXISTS stage_insert_in_draft ON stage")
     op.execute("DROP TRIGGER IF EXISTS stage_update_in_draft ON stage")
     op.execute("DROP TRIGGER IF EXISTS stage_delete_in_draft ON stage")
@@ -1780,6 +1847,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("fk_checklist_answer_on_behalf_of_id"), "checklist_answer", type_="foreignkey")
     op.drop_index(op.f("ix_checklist_answer_on_behalf_of_id"), table_name="checklist_answer")
     op.drop_column("checklist_answer", "on_behalf_of_id")
+    op.drop_table("site_entity")
     op.drop_index("ix_bulk_item_waiting", table_name="bulk_item", postgresql_where=sa.text("state = 'waiting'"))
     op.drop_index(op.f("ix_bulk_item_process_run_id"), table_name="bulk_item")
     op.drop_index(op.f("ix_bulk_item_job_run_id"), table_name="bulk_item")
@@ -1895,6 +1963,8 @@ def downgrade() -> None:
     op.drop_table("user_group_member")
     op.drop_index(op.f("ix_rule_application_id"), table_name="rule")
     op.drop_table("rule")
+    op.drop_index(op.f("ix_log_replay_refusal_replay_id"), table_name="log_replay_refusal")
+    op.drop_table("log_replay_refusal")
     op.drop_index(
         "uq_lifecycle_version_one_published",
         table_name="lifecycle_version",
@@ -1913,6 +1983,7 @@ def downgrade() -> None:
     op.drop_table("delegation")
     op.drop_table("user_group")
     op.drop_table("rejection_reason")
+    op.drop_table("log_replay")
     op.drop_index(op.f("ix_lifecycle_entity"), table_name="lifecycle")
     op.drop_table("lifecycle")
     # ### end Alembic commands ###

@@ -1221,6 +1221,7 @@ def upgrade() -> None:
         sa.Column("installed_at", types.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_site_entity")),
     )
+    op.add_column("breach", sa.Column("severity", sa.Text(), nullable=True, comment="Severity"))
     op.add_column("checklist_answer", sa.Column("on_behalf_of_id", sa.Uuid(), nullable=True, comment="On behalf of"))
     op.create_index(op.f("ix_checklist_answer_on_behalf_of_id"), "checklist_answer", ["on_behalf_of_id"], unique=False)
     op.create_foreign_key(
@@ -1239,6 +1240,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("key IS NOT NULL AND done_at IS NULL AND failed_at IS NULL"),
     )
+    op.add_column("pnl_threshold", sa.Column("rule_id", sa.Uuid(), nullable=True, comment="Rule for the limits"))
     op.add_column("pnl_threshold", sa.Column("lifecycle_state", sa.Text(), nullable=True, comment="State"))
     op.add_column(
         "pnl_threshold", sa.Column("lifecycle_version_id", sa.Uuid(), nullable=True, comment="Lifecycle version")
@@ -1246,6 +1248,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_pnl_threshold_lifecycle_state"), "pnl_threshold", ["lifecycle_state"], unique=False)
     op.create_index(
         op.f("ix_pnl_threshold_lifecycle_version_id"), "pnl_threshold", ["lifecycle_version_id"], unique=False
+    )
+    op.create_index(op.f("ix_pnl_threshold_rule_id"), "pnl_threshold", ["rule_id"], unique=False)
+    op.create_foreign_key(
+        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
     )
     op.create_foreign_key(
         op.f("fk_pnl_threshold_lifecycle_version_id"),
@@ -1350,18 +1356,18 @@ def upgrade() -> None:
         ["other_workflow_id", "other_process", "run_selector", "successor_id", "edge_type"],
     )
     op.create_foreign_key(
-        op.f("fk_process_dependency_other_workflow_id"),
-        "process_dependency",
-        "workflow",
-        ["other_workflow_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_dependency_selector_calendar_id"),
         "process_dependency",
         "calendar",
         ["selector_calendar_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_dependency_other_workflow_id"),
+        "process_dependency",
+        "workflow",
+        ["other_workflow_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -1418,18 +1424,18 @@ def upgrade() -> None:
         op.f("ix_process_run_skip_requested_for_id"), "process_run", ["skip_requested_for_id"], unique=False
     )
     op.create_foreign_key(
-        op.f("fk_process_run_skip_requested_for_id"),
-        "process_run",
-        "app_user",
-        ["skip_requested_for_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_run_skip_requested_by_id"),
         "process_run",
         "app_user",
         ["skip_requested_by_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_run_skip_requested_for_id"),
+        "process_run",
+        "app_user",
+        ["skip_requested_for_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -1739,8 +1745,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_process_transition_on_behalf_of_id"), table_name="process_transition")
     op.drop_column("process_transition", "details")
     op.drop_column("process_transition", "on_behalf_of_id")
-    op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_run_skip_requested_for_id"), "process_run", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
     op.drop_index(op.f("ix_process_run_skip_requested_for_id"), table_name="process_run")
     op.drop_index(op.f("ix_process_run_skip_requested_by_id"), table_name="process_run")
     op.drop_column("process_run", "ad_hoc")
@@ -1771,8 +1777,8 @@ def downgrade() -> None:
     op.drop_column("process_edge", "condition")
     op.drop_column("process_edge", "lag_unit")
     op.drop_column("process_edge", "lag_amount")
-    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint("uq_process_dependency_across", "process_dependency", type_="unique")
     op.drop_index(op.f("ix_process_dependency_selector_calendar_id"), table_name="process_dependency")
     op.drop_index(op.f("ix_process_dependency_other_workflow_id"), table_name="process_dependency")
@@ -1834,10 +1840,13 @@ def downgrade() -> None:
     op.drop_column("process", "ad_hoc")
     op.drop_column("process", "skip_second_person")
     op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
+    op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
+    op.drop_index(op.f("ix_pnl_threshold_rule_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_version_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")
     op.drop_column("pnl_threshold", "lifecycle_version_id")
     op.drop_column("pnl_threshold", "lifecycle_state")
+    op.drop_column("pnl_threshold", "rule_id")
     op.drop_index(
         "ix_outbox_key",
         table_name="outbox",
@@ -1847,6 +1856,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("fk_checklist_answer_on_behalf_of_id"), "checklist_answer", type_="foreignkey")
     op.drop_index(op.f("ix_checklist_answer_on_behalf_of_id"), table_name="checklist_answer")
     op.drop_column("checklist_answer", "on_behalf_of_id")
+    op.drop_column("breach", "severity")
     op.drop_table("site_entity")
     op.drop_index("ix_bulk_item_waiting", table_name="bulk_item", postgresql_where=sa.text("state = 'waiting'"))
     op.drop_index(op.f("ix_bulk_item_process_run_id"), table_name="bulk_item")

@@ -1,6 +1,6 @@
 """May this record take this step, and if not, by which rule: pure, and shared by commands, lists and pages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -83,6 +83,16 @@ class Acting:
         return self.is_system or self.may is None or self.may.get(transition.name, False)
 
 
+# Asks the business rule that a step names about a record: None where it allows the step.
+AskRule = Callable[[TransitionDef, Subject], Refusal | None]
+
+
+def no_rules(step: TransitionDef, subject: Subject) -> Refusal | None:
+    """Where nobody can be asked, a step that needs an answer is not possible."""
+    detail = f"{step.label} is decided by the rule {step.rule}, which cannot be asked here."
+    return Refusal(Guard.RULE, detail, "Take the step where rules are there.")
+
+
 def check(
     step: TransitionDef,
     subject: Subject,
@@ -91,16 +101,22 @@ def check(
     variables: Variables,
     resolve: Resolve | None = None,
     comment: str | None = None,
+    ask: AskRule = no_rules,
+    inputs_follow: bool = False,
 ) -> Refusal | None:
     """The first rule that refuses, in the order in which a person would ask; None when the step may be taken.
 
-    The platform itself is bound by states and guards; roles, comments and approvals are about people.
+    The platform itself is bound by states, guards and rules; roles, comments and approvals are about people.
+    `inputs_follow`: whoever asks can still enter the comment and the fields with the step, so they refuse nothing yet.
     """
     refusal = check_state(step, subject) or (None if acting.allowed(step) else _not_allowed(step, subject))
     refusal = refusal or _guard(step, subject, variables, resolve)
-    if refusal is not None or acting.is_system:
-        return refusal
-    return _fields(step, subject) or _comment(step, comment) or _distinct(step, subject, acting)
+    if refusal is None and not acting.is_system:
+        inputs = None if inputs_follow else needs_fields(step, subject) or _comment(step, comment)
+        refusal = inputs or _distinct(step, subject, acting)
+    if refusal is None and step.rule:
+        refusal = ask(step, subject)
+    return refusal
 
 
 def check_state(step: TransitionDef, subject: Subject) -> Refusal | None:
@@ -126,8 +142,13 @@ def _guard(step: TransitionDef, subject: Subject, variables: Variables, resolve:
     return Refusal(Guard.GUARD, f"{step.label} is possible only where {words}.", f"See to it that {words}.")
 
 
-def _fields(step: TransitionDef, subject: Subject) -> Refusal | None:
-    missing = tuple(name for name in step.require_fields if subject.record.get(name) in (None, "", [], ()))
+def missing_fields(step: TransitionDef, subject: Subject) -> tuple[str, ...]:
+    """The fields that the step requires and the record does not have."""
+    return tuple(name for name in step.require_fields if subject.record.get(name) in (None, "", [], ()))
+
+
+def needs_fields(step: TransitionDef, subject: Subject) -> Refusal | None:
+    missing = missing_fields(step, subject)
     if not missing:
         return None
     labels = ", ".join(subject.entity.field(name).label for name in missing)

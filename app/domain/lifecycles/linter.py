@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.core.filters import FilterError, parse
+from app.core.filters import FilterError, describe, needs_node_paths, parse
+from app.core.filters.canonical import terms
 from models.fieldtypes import FIELD_TYPES, FieldError
 from models.lifecycle import CLOSED, Effect, LifecycleDef, TransitionDef
 from models.registry import Registry
@@ -58,6 +59,19 @@ def _entity(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
         yield _error("no_state_field", "", message, "Set `lifecycle: true` in the entity's definition.")
     if lifecycle.applies_when:
         yield from _condition(lifecycle.applies_when, "", "applies_when", around)
+        yield from _on_record_alone(lifecycle.applies_when, around)
+
+
+def _on_record_alone(condition: object, around: Surroundings) -> Iterator[Finding]:
+    """Which lifecycle a new record gets is decided before it is written, from its own fields."""
+    try:
+        node = parse(condition, around.entity, around.registry)
+    except FilterError:
+        return
+    for term in terms(node):
+        if term.path.hops or needs_node_paths(term):
+            message = f"applies_when looks beyond the new record: {describe(term)}."
+            yield _error("condition", "", message, "Use fields of the record itself, and no branch of a tree.")
 
 
 def _reach(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:

@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-
 from app.core.audit import AuditEntry
 from app.core.errors import (
     FieldProblem,
@@ -19,13 +17,12 @@ from app.core.errors import (
     ValidationFailed,
 )
 from app.core.filters import Variables
-from app.core.filters.python import Resolve
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import SYSTEM
-from app.domain.entities.codec import codec_of
 from app.domain.entities.queries import variables
 from app.domain.entities.service import update_record
 from app.domain.lifecycles import effects
+from app.domain.lifecycles.asking import Asking, asking_for, people_of
 from app.domain.lifecycles.decisions import (
     Acting,
     Approval,
@@ -33,10 +30,10 @@ from app.domain.lifecycles.decisions import (
     Refusal,
     Subject,
     approvals_for,
-    check,
     missing_approvals,
 )
 from app.domain.lifecycles.events import RecordTransitioned
+from app.domain.lifecycles.rulings import keep_rulings
 from app.domain.lifecycles.subjects import allowed_steps, decision_on, lock_subjects, read_people
 from app.domain.lifecycles.writing import Signature, Step, write
 from models.lifecycle import TransitionDef
@@ -56,6 +53,7 @@ class StepCommand:
     at: datetime | None = None
     source: str | None = None
     source_index: int | None = None
+    performer: str | None = None  # who did it, as the log of a replay names them
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +126,21 @@ async def transition_records(uow: UnitOfWork, *, entity: str, commands: Sequence
     steps = _steps_named(subjects, commands)
     await read_people(uow, subjects, steps)
     may = None if uow.actor.is_system else await allowed_steps(uow, subjects, steps)
-    resolve = await _resolver(uow, subjects, steps)
-    people = frozenset(id_ for id_ in (uow.actor.id, uow.actor.on_behalf_of) if id_ is not None)
-    now_variables, work = variables(uow), _Work()
+    asking = await asking_for(uow, subjects, steps)
+    people, now_variables, work = people_of(uow), variables(uow), _Work()
     outcomes = []
     for command in commands:
         subject = subjects[command.record_id]
         acting = Acting(people, uow.actor.is_system, may[command.record_id] if may is not None else None)
         at = command.at or uow.now
         known = now_variables if command.at is None else replace(now_variables, now=at, today=at.date())
-        outcomes.append(_decide(uow, command, subject, acting, at=at, known=known, resolve=resolve, work=work))
+        outcomes.append(_decide(uow, command, subject, acting, at=at, known=known, asking=asking, work=work))
     if work.steps or work.signatures:
         definition = uow.registry.entity(entity)
         await write(uow, definition, work.steps, work.signatures, people=not uow.actor.is_system)
         _tell(uow, entity, work)
         await effects.perform(uow, work.later, now_variables)
+    await keep_rulings(uow, asking.rulings)
     return outcomes
 
 
@@ -154,11 +152,11 @@ def _decide(
     *,
     at: datetime,
     known: Variables,
-    resolve: Resolve | None,
+    asking: Asking,
     work: _Work,
 ) -> StepOutcome:
     before = subject.state
-    step, refusal = _choose(command, subject, acting, known, resolve)
+    step, refusal = _choose(command, subject, acting, known, asking)
     if step is None or refusal is not None:
         name = step.name if step is not None else command.name or command.activity
         return StepOutcome(command.record_id, name, before, before, subject.record["row_version"], refusal=refusal)
@@ -181,27 +179,43 @@ def _decide(
     if subject.lifecycle.states[step.to].category == "draft":
         subject.approvals.clear()
     work.steps.append(
-        Step(subject, step, before, at, command.comment, tuple(all_changed.items()), tuple(others),
-             command.source, command.source_index, title)
-    )  # fmt: skip
+        Step(
+            subject=subject,
+            step=step,
+            from_state=before,
+            at=at,
+            title=title,
+            label=command.activity or step.known_as[0],
+            comment=command.comment,
+            fields=tuple(all_changed.items()),
+            approvers=tuple(others),
+            source=command.source,
+            source_index=command.source_index,
+            performer=command.performer,
+        )
+    )
     work.later.effects += [(effect, subject, at) for effect in step.effects if effect.kind != "set_field"]
     return StepOutcome(command.record_id, step.name, before, step.to, subject.record["row_version"])
 
 
 def _choose(
-    command: StepCommand, subject: Subject, acting: Acting, known: Variables, resolve: Resolve | None
+    command: StepCommand, subject: Subject, acting: Acting, known: Variables, asking: Asking
 ) -> tuple[TransitionDef | None, Refusal | None]:
     """The step that is meant. An activity of a log can stand for several: the first that is possible is taken."""
+
+    def refuses(step: TransitionDef) -> Refusal | None:
+        return asking.check(step, subject, acting, known, comment=command.comment)
+
     if command.name:
         step = subject.lifecycle.transitions.get(command.name)
         if step is None:
             there = ", ".join(subject.lifecycle.transitions) or "none"
             raise NotFound(f"“{subject.title}” has no step {command.name!r}; its lifecycle has {there}.")
-        return step, check(step, subject, acting, variables=known, resolve=resolve, comment=command.comment)
+        return step, refuses(step)
     candidates = subject.lifecycle.by_activity.get((subject.state, command.activity), ())
     first: tuple[TransitionDef | None, Refusal | None] = (None, None)
     for step in candidates:
-        refusal = check(step, subject, acting, variables=known, resolve=resolve, comment=command.comment)
+        refusal = refuses(step)
         if refusal is None:
             return step, None
         if first[0] is None:
@@ -231,31 +245,6 @@ def _require_version(subject: Subject, command: StepCommand) -> None:
             f"(version {version}). Read it again and decide anew.",
             context={"current_version": version, "expected_version": command.expected_version, "state": subject.state},
         )
-
-
-async def _resolver(uow: UnitOfWork, subjects: Mapping[UUID, Subject], steps: Sequence[TransitionDef]) -> Resolve:
-    """Guards that look through a reference see the record referred to: one statement per entity that is looked at."""
-    entity = next(iter(subjects.values())).entity
-    through = {name.split(".")[0] for step in steps if step.guard for name in _names(step.guard) if "." in name}
-    targets: dict[tuple[str, UUID], Mapping[str, Any]] = {}
-    for name in sorted(through):
-        reference = entity.field(name) if entity.has_field(name) else None
-        if reference is None or not reference.target or reference.type == "lines":
-            continue
-        ids = {s.record[name] for s in subjects.values() if s.record.get(name) is not None}
-        table, codec = uow.table(reference.target), codec_of(uow.registry, reference.target)
-        for row in (await uow.execute(select(table).where(table.c.id.in_(ids)))).mappings() if ids else ():
-            targets[reference.target, row["id"]] = codec.record(row)
-    return lambda target, id_: targets.get((target, id_))
-
-
-def _names(condition: Any) -> list[str]:
-    """Every field that a condition names, however deep."""
-    if isinstance(condition, Mapping):
-        return [
-            n for k, v in condition.items() for n in ([k, *_names(v)] if k not in ("and", "or", "not") else _names(v))
-        ]
-    return [n for item in condition for n in _names(item)] if isinstance(condition, list | tuple) else []
 
 
 async def _write_required(
@@ -337,6 +326,7 @@ def _entry(uow: UnitOfWork, step: Step, state_field: str) -> AuditEntry:
         context={"lifecycle": step.subject.lifecycle.definition.code, "version": step.subject.lifecycle.number},
         allowed_by=SYSTEM if decision is None else decision.allowed_by,
         grant_id=None if decision is None else decision.grant_id,
+        at=step.at,
     )
 
 

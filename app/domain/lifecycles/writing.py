@@ -28,11 +28,12 @@ WITH changed AS (
                                    actor_id, actor_name, on_behalf_of_id, at, comment, approvers, source, source_index,
                                    created_at, created_by, updated_at, updated_by)
     SELECT s.id, :entity, s.record_id, s.title, s.version_id, s.name, s.label, s.from_state, s.to_state,
-           :user_id, :actor_name, :on_behalf_of, s.at, s.comment, nullif(s.approvers, 'null'), s.source, s.source_index,
+           :user_id, coalesce(s.performer, :actor_name), :on_behalf_of, s.at, s.comment, nullif(s.approvers, 'null'),
+           s.source, s.source_index,
            s.at, :actor_id, s.at, :actor_id
     FROM jsonb_to_recordset(:steps) AS s (
         n int, id uuid, record_id uuid, title text, version_id uuid, name text, label text, from_state text,
-        to_state text, at timestamptz, comment text, approvers jsonb, source text, source_index int)
+        to_state text, at timestamptz, comment text, approvers jsonb, source text, source_index int, performer text)
     ORDER BY s.n
 ), approved AS (
     INSERT INTO record_approval (id, record_entity, record_id, version_id, transition, state, actor_id, actor_name,
@@ -65,12 +66,14 @@ class Step:
     step: TransitionDef
     from_state: str
     at: datetime
+    title: str
+    label: str
     comment: str | None = None
     fields: tuple[tuple[str, Any], ...] = ()
     approvers: tuple[dict[str, Any], ...] = ()
     source: str | None = None
     source_index: int | None = None
-    title: str = ""
+    performer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +123,10 @@ def _logged(number: int, step: Step) -> dict[str, Any]:
         "n": number,
         "id": str(uuid7()),
         "record_id": str(step.subject.record["id"]),
-        "title": step.title or step.subject.title,
+        "title": step.title,
         "version_id": str(step.subject.lifecycle.version_id),
         "name": step.step.name,
-        "label": step.step.known_as[0],
+        "label": step.label,
         "from_state": step.from_state,
         "to_state": step.step.to,
         "at": step.at.isoformat(),
@@ -131,6 +134,7 @@ def _logged(number: int, step: Step) -> dict[str, Any]:
         "approvers": list(step.approvers) or None,
         "source": step.source,
         "source_index": step.source_index,
+        "performer": step.performer,
     }
 
 

@@ -14,6 +14,7 @@ from app.core.events import Handlers, RecordCreated, RecordDeleted, RecordUpdate
 from app.core.file_store import open_file_store
 from app.core.secret_box import SecretBox
 from app.core.settings import Settings, SettingsError
+from app.core.site_entities import read_site_entities, registry_with
 from app.core.uow import Resources, UnitOfWork
 from app.domain.access.accounts import end_access_of_deleted_user, end_access_of_inactive_user
 from app.domain.access.grants import check_written_grant, touch_policy
@@ -33,10 +34,12 @@ from app.domain.notify.events import NoticesWanted
 from app.domain.notify.mail import transport_for
 from app.domain.notify.notices import on_notices_wanted
 from app.domain.notify.record_notices import on_record_notice_wanted
+from app.domain.prediction import handlers as prediction
 from app.domain.rules.evaluation import RULES, RuleBook, forget_changed_rule
 from app.domain.schedules.horizon import on_schedule_written
 from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
+from app.domain.triggers import handlers as triggers
 from app.domain.workflow.arranging import arrange_after_change
 from app.domain.workflow.automation import on_job_aborted
 from app.domain.workflow.events import (
@@ -44,6 +47,7 @@ from app.domain.workflow.events import (
     ProcessesReleased,
     ProcessStateChanged,
     RunCreated,
+    RunFinished,
     RunStateChanged,
 )
 from app.domain.workflow.publishing import refuse_change_of_published
@@ -58,6 +62,7 @@ HANDLERS: Handlers = {
         refuse_change_of_published,
         refuse_change_of_version,
         on_schedule_written,
+        triggers.on_record_written,
     ),
     RecordUpdated: (
         check_written_grant,
@@ -67,6 +72,7 @@ HANDLERS: Handlers = {
         refuse_change_of_version,
         arrange_after_change,
         on_schedule_written,
+        triggers.on_record_written,
         forget_changed_rule,
     ),
     RecordDeleted: (
@@ -77,12 +83,14 @@ HANDLERS: Handlers = {
     ),
     RunWanted: (on_run_wanted,),
     RecordNoticeWanted: (on_record_notice_wanted,),
-    RunCreated: (clocks.on_run_created,),
-    RunStateChanged: (clocks.on_run_state_changed,),
-    ProcessesReleased: (notify.on_processes_released,),
+    RunCreated: (clocks.on_run_created, prediction.on_run_changed),
+    RunStateChanged: (clocks.on_run_state_changed, prediction.on_run_changed),
+    RunFinished: (prediction.on_run_finished,),
+    ProcessesReleased: (notify.on_processes_released, prediction.on_run_changed),
     ProcessStateChanged: (
         clocks.on_process_state_changed,
         notify.on_process_state_changed,
+        prediction.on_run_changed,
     ),
     SlaThresholdsPassed: (notify.on_thresholds_passed,),
     NoticesWanted: (on_notices_wanted,),
@@ -141,8 +149,10 @@ async def build(settings: Settings, *, registry: Registry | None = None, pool_si
     """
     if settings.database_url is None:
         raise ValueError("build() needs settings.database_url; `steps run` fills it in for the embedded server")
-    registry = registry or product_registry()
     engine = create_engine(settings.database_url, pool_size=pool_size)
+    if registry is None:
+        site = await read_site_entities(engine)
+        registry = registry_with(site) if site else product_registry()
     shift = await read_shift(engine)
     if shift and not settings.demo:
         await engine.dispose()

@@ -5,8 +5,9 @@ from types import MappingProxyType
 
 from app.domain.jobs.attempts import RUN_JOB
 from app.domain.notify.notices import SEND_MAIL
+from app.domain.prediction.handlers import REFRESH_PROFILES, REFRESH_RUN
 from app.domain.workflow.writing import SETTLE_ACROSS
-from jobs import automation, dependencies, hierarchies, notify, schedules, sla
+from jobs import automation, dependencies, hierarchies, notify, prediction, schedules, sla
 from jobs.perform import Handler
 from jobs.schedule import Periodic
 
@@ -16,6 +17,8 @@ JOBS: Mapping[str, Handler] = MappingProxyType(
         RUN_JOB: automation.run_job,
         SETTLE_ACROSS: dependencies.settle_across,
         SEND_MAIL: notify.send_mail,
+        REFRESH_RUN: prediction.refresh_forecast,
+        REFRESH_PROFILES: prediction.refresh_profiles,
     }
 )
 
@@ -28,6 +31,8 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("tell of runs that are missing", seconds=30, work=dependencies.tell_of_missing_runs),
     Periodic("create the runs of schedules", seconds=15, work=schedules.create_due_runs),
     Periodic("bring hierarchy changes into force", seconds=60, work=hierarchies.apply_due_changes),
+    Periodic("forecast the runs under way", seconds=30, work=prediction.refresh_running),
+    Periodic("renew duration profiles", seconds=900, work=prediction.refresh_history),
     Periodic("deliver stranded job runs", seconds=300, work=automation.deliver_stranded),
     Periodic("deliver stranded mails", seconds=300, work=notify.deliver_stranded_mails),
     Periodic("clear what is done", seconds=3600, work=automation.clear_done),

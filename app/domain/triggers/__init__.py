@@ -1,0 +1,1 @@
+"""What starts runs besides people and schedules: records, calls from outside, files, schedules, other runs."""

@@ -4,7 +4,9 @@ from typing import Any
 
 from admin_views.process_view import Drawn, role_name, short_hash, tone
 from app.domain.workflow.content import digest
-from app.domain.workflow.process_page import Approval, HistoryLine, Neighbour
+from app.domain.workflow.edges import EdgeType
+from app.domain.workflow.neighbours import Neighbour
+from app.domain.workflow.process_page import Approval, HistoryLine
 from app.domain.workflow.process_record import Entry, Stamp
 from app.domain.workflow.states import Guard, Name, ProcessKind, ProcessState
 
@@ -107,19 +109,46 @@ def dependencies(drawn: Drawn) -> dict[str, Any]:
 
 
 def _neighbour(drawn: Drawn, neighbour: Neighbour, *, before: bool) -> dict[str, Any]:
+    state = neighbour.state
     if neighbour.finished_at is not None:
         when = drawn.clock(neighbour.finished_at)
     else:
         when = f"due {drawn.clock(neighbour.due_at)}" if neighbour.due_at else ""
     waits = f"waits for {neighbour.waiting_on}" if not before and neighbour.waiting_on else ""
+    parts = (state.label if state else _no_run(neighbour), _edge_words(drawn, neighbour), waits)
     return {
         "label": neighbour.label,
-        "href": f"/processes/{neighbour.id}",
-        "tone": tone(neighbour.state),
-        "state": neighbour.state.label,
-        "sub": ", ".join(part for part in (neighbour.state.label, neighbour.hardness, waits) if part),
+        "href": f"/processes/{neighbour.id}" if neighbour.id else "",
+        "tone": tone(state) if state else "planned",
+        "state": state.label if state else "No run yet",
+        "sub": ", ".join(part for part in parts if part),
         "when": when,
+        "over": f"Went on before it: {neighbour.override_reason}" if neighbour.overridden_at else "",
     }
+
+
+def _no_run(neighbour: Neighbour) -> str:
+    if neighbour.bound_run_id is not None:
+        return f"no such process in {neighbour.run}"
+    return f"no run of {neighbour.workflow} for {neighbour.awaited_date} yet"
+
+
+def _edge_words(drawn: Drawn, neighbour: Neighbour) -> str:
+    """How they depend on each other, leaving out what every plain dependency is."""
+    parts = [neighbour.hardness.value]
+    if neighbour.type is not EdgeType.FS:
+        parts.append(neighbour.type.words)
+    if neighbour.lag_ends_at is not None:
+        parts.append(f"{neighbour.lag} after it, until {drawn.clock(neighbour.lag_ends_at)}")
+    elif neighbour.lag is not None:
+        parts.append(f"{neighbour.lag} after it")
+    if neighbour.run is not None and neighbour.state is not None:
+        parts.append(f"of {neighbour.run}")
+    if neighbour.id is None and neighbour.expected_by is not None:
+        parts.append(f"expected by {drawn.clock(neighbour.expected_by)}")
+    if not neighbour.binds:
+        parts.append("does not bind here")
+    return ", ".join(parts)
 
 
 def history(drawn: Drawn) -> dict[str, Any]:

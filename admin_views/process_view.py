@@ -15,6 +15,8 @@ from app.core.errors import StepsError
 from app.domain.workflow.actions import ActionState
 from app.domain.workflow.content import Requirement
 from app.domain.workflow.decisions import Refusal
+from app.domain.workflow.edges import EdgeType, Hardness
+from app.domain.workflow.neighbours import Neighbour
 from app.domain.workflow.process_page import ProcessDetail
 from app.domain.workflow.process_record import ProcessRecord
 from app.domain.workflow.states import Guard, Input, Name, ProcessKind, ProcessState
@@ -268,7 +270,7 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
         "dialog": asks and action.allowed,
         "primary": action.name is primary,
         "danger": action.name in (Name.REJECT, Name.CANCEL, Name.SKIP),
-        "text": WHAT_IT_DOES.get(action.name, ""),
+        "text": " ".join(part for part in (WHAT_IT_DOES.get(action.name, ""), _soft(action)) if part),
         "reason_needed": Input.REASON in action.needs,
         "review_by_needed": Input.REVIEW_BY in action.needs,
         "assignee_needed": Input.ASSIGNEE in action.needs,
@@ -288,6 +290,11 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
         else {},
         "open": tried is not None,
     }
+
+
+def _soft(action: ActionState) -> str:
+    """What it goes over, where it does."""
+    return f"It should wait: {action.warning} Say why you go on all the same." if action.warning else ""
 
 
 def _refusals(drawn: Drawn, refused: Sequence[ActionState]) -> list[dict[str, Any]]:
@@ -323,25 +330,50 @@ def _who(people: Sequence[str]) -> dict[str, str] | None:
 
 
 def blocked(drawn: Drawn) -> dict[str, Any] | None:
-    """Why it stands still; None where it does not."""
+    """Why it stands still, or what will hold it back; None where nothing does."""
+    found = _blocked(drawn)
+    why = drawn.detail.blocked
+    soft = [_waiting(drawn, n) for n in why.soft]
+    if found is not None:
+        return {**found, "waiting": found["waiting"] + soft}
+    if drawn.detail.row.state is ProcessState.BLOCKED or not (soft or why.predecessors):
+        return None
+    waiting = [_waiting(drawn, n) for n in why.predecessors]
+    title = "May be worked on, and completed later." if waiting else "Should wait."
+    return {"title": title, "text": "", "waiting": waiting + soft}
+
+
+def _waiting(drawn: Drawn, neighbour: Neighbour) -> dict[str, Any]:
+    state = neighbour.state
+    return {
+        "label": neighbour.label,
+        "href": f"/processes/{neighbour.id}" if neighbour.id else "",
+        "tone": tone(state) if state else "planned",
+        "state": state.label if state else "No run yet",
+        "owner": "" if neighbour.workflow else neighbour.assignee or role_name(neighbour.owner_role),
+        "due_at": neighbour.due_at,
+        "due_text": f"due {drawn.clock(neighbour.due_at)}" if neighbour.due_at else "",
+        "impossible": neighbour.impossible,
+        "soft": neighbour.hardness is Hardness.SOFT,
+        "text": _waiting_text(drawn, neighbour),
+    }
+
+
+def _waiting_text(drawn: Drawn, neighbour: Neighbour) -> str:
+    """Only what the line does not say already: the type, a lag, another workflow."""
+    plain = neighbour.type is EdgeType.FS and neighbour.lag is None and neighbour.workflow is None
+    return "" if plain else neighbour.sentence(lambda instant: _with_zone(drawn, instant) or "")
+
+
+def _blocked(drawn: Drawn) -> dict[str, Any] | None:
     row, why = drawn.detail.row, drawn.detail.blocked
-    waiting = [
-        {
-            "label": p.label,
-            "href": f"/processes/{p.id}",
-            "tone": tone(p.state),
-            "state": p.state.label,
-            "owner": p.assignee or role_name(p.owner_role),
-            "due_at": p.due_at,
-            "due_text": f"due {drawn.clock(p.due_at)}" if p.due_at else "",
-            "impossible": p.impossible,
-        }
-        for p in why.predecessors
-    ]
+    waiting = [_waiting(drawn, n) for n in why.predecessors]
     match row.state:
         case ProcessState.BLOCKED if waiting:
             count = "1 process" if len(waiting) == 1 else f"{len(waiting)} processes"
             return {"title": f"Waits for {count}.", "text": "", "waiting": waiting}
+        case ProcessState.WAITING_EXTERNAL if waiting:
+            return {"title": "Done, and may not be completed yet.", "text": "", "waiting": waiting}
         case ProcessState.PLANNED:
             at = _with_zone(drawn, why.earliest_start)
             return {"title": f"Begins at {at}." if at else "Begins later.", "text": "", "waiting": waiting}

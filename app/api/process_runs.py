@@ -1,6 +1,6 @@
 """What people do with the processes of a run: the transitions, what they may do, and what a process waits for."""
 
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -14,7 +14,8 @@ from app.api.deps import CurrentUow
 from app.api.idempotency import command
 from app.api.versions import etag
 from app.core.uow import UnitOfWork
-from app.domain.workflow.actions import allowed_actions, why_blocked
+from app.domain.workflow.actions import allowed_actions
+from app.domain.workflow.neighbours import Neighbour, why_blocked
 from app.domain.workflow.transitions import TransitionResult, transition
 
 router = APIRouter(prefix="/api/v1/process-runs", tags=["Process runs"], dependencies=[Depends(get_actor)])
@@ -79,23 +80,38 @@ class ActionOutput(BaseModel):
     refusal: str | None
     satisfy: str | None = Field(description="What would make it possible")
     who_can: list[PersonOutput]
+    warning: str | None = Field(description="It goes over a soft dependency, and therefore needs a reason")
 
 
 class PredecessorOutput(BaseModel):
-    id: UUID
+    """An open dependency. Without an `id` the run it means does not exist yet, or does not have the process."""
+
+    id: UUID | None
     code: str
     label: str
-    state: str
+    state: str | None
     owner_role: str | None
     assignee: str | None
     due_at: datetime | None
     impossible: bool = Field(description="It has closed in a way that the dependency does not accept")
+    type: str = Field(description="FS, SS, FF or SF: what of the predecessor holds back what of the process")
+    hardness: str
+    lag: str | None = Field(description="How long after the predecessor, such as “2 working hours”")
+    lag_ends_at: datetime | None = Field(description="The predecessor is as far; the lag lasts until then")
+    workflow: str | None = Field(description="The other workflow, where it is a process of one")
+    business_date: date | None = Field(description="Of the run of the other workflow")
+    expected_by: datetime | None
+    sentence: str = Field(description="What is missing, in words; times in UTC")
 
 
 class BlockedOutput(BaseModel):
+    """`predecessors` hold it back where it stands, `later` will hold back its end, `soft` ask for a reason only."""
+
     state: str
     reason: str | None
     predecessors: list[PredecessorOutput]
+    later: list[PredecessorOutput]
+    soft: list[PredecessorOutput]
     earliest_start: datetime | None
     review_by: datetime | None
 
@@ -152,6 +168,7 @@ async def list_actions(id: UUID, uow: CurrentUow) -> list[ActionOutput]:
             refusal=action.refusal,
             satisfy=action.satisfy,
             who_can=[PersonOutput(id=person.id, name=person.name) for person in action.who_can],
+            warning=action.warning,
         )
         for action in await allowed_actions(uow, id)
     ]
@@ -163,19 +180,34 @@ async def read_waiting(id: UUID, uow: CurrentUow) -> BlockedOutput:
     return BlockedOutput(
         state=found.state,
         reason=found.reason,
-        predecessors=[
-            PredecessorOutput(
-                id=open_.id,
-                code=open_.code,
-                label=open_.label,
-                state=open_.state,
-                owner_role=open_.owner_role,
-                assignee=open_.assignee,
-                due_at=open_.due_at,
-                impossible=open_.impossible,
-            )
-            for open_ in found.predecessors
-        ],
+        predecessors=[_open(neighbour) for neighbour in found.predecessors],
+        later=[_open(neighbour) for neighbour in found.later],
+        soft=[_open(neighbour) for neighbour in found.soft],
         earliest_start=found.earliest_start,
         review_by=found.review_by,
     )
+
+
+def _open(neighbour: Neighbour) -> PredecessorOutput:
+    return PredecessorOutput(
+        id=neighbour.id,
+        code=neighbour.code,
+        label=neighbour.label,
+        state=neighbour.state,
+        owner_role=neighbour.owner_role,
+        assignee=neighbour.assignee,
+        due_at=neighbour.due_at,
+        impossible=neighbour.impossible,
+        type=neighbour.type,
+        hardness=neighbour.hardness,
+        lag=str(neighbour.lag) if neighbour.lag else None,
+        lag_ends_at=neighbour.lag_ends_at,
+        workflow=neighbour.workflow,
+        business_date=neighbour.awaited_date,
+        expected_by=neighbour.expected_by,
+        sentence=neighbour.sentence(_in_utc),
+    )
+
+
+def _in_utc(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -21,11 +21,12 @@ MOST_BREACHES = 100
 # Whether the figures are there for a process to look at: what it waits for, however far back, has computed them.
 BUILDS_ON_FIGURES = """
 (WITH RECURSIVE before AS (
-    SELECT e.predecessor_id AS id FROM process_edge e WHERE e.successor_id = :process_run_id
+    SELECT p.run_id, p.id FROM process_run p WHERE p.id = :process_run_id
     UNION
-    SELECT e.predecessor_id FROM process_edge e JOIN before b ON e.successor_id = b.id
+    SELECT b.run_id, q.id FROM before b JOIN process_edge e ON e.successor_id = b.id AND e.run_id = b.run_id
+    JOIN process_run q ON q.id = e.predecessor_id AND q.run_id = b.run_id
 ) SELECT EXISTS (SELECT FROM before b JOIN process_run p ON p.id = b.id JOIN process d ON d.id = p.process_id
-                 WHERE d.action IN ('finance.compute_pnl', 'finance.roll_up', 'finance.test_thresholds')))
+                 WHERE b.id <> :process_run_id AND d.action IN ('finance.compute_pnl', 'finance.roll_up', 'finance.test_thresholds')))
 """
 
 

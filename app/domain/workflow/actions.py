@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
-
-from sqlalchemy import text
 
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import refusal
-from app.domain.workflow.acting import Command
+from app.domain.workflow.acting import Acting, Command
 from app.domain.workflow.content import (
     Content,
     Requirement,
@@ -19,27 +16,21 @@ from app.domain.workflow.content import (
     requirements,
 )
 from app.domain.workflow.decisions import Refusal
+from app.domain.workflow.gates import OpenEdge, end_refused, open_edges, soft_in_the_way, soft_warning
+from app.domain.workflow.outcomes import after
 from app.domain.workflow.people import Person, who_else
 from app.domain.workflow.process_row import ProcessRow, read_process
-from app.domain.workflow.states import BY_PEOPLE, Guard, Input, Name, ProcessKind, ProcessState, Transition, Who
+from app.domain.workflow.states import BY_PEOPLE, Guard, Input, Name, ProcessKind, Transition, Who
 from app.domain.workflow.transitions import check_signing
 from app.domain.workflow.ways import open_to, require_visible, ways_to_act
-
-READ_OPEN_PREDECESSORS = text(
-    """
-SELECT q.id, q.code, q.label, q.state, q.owner_role, u.name AS assignee, q.due_at, e.accepts
-FROM process_edge e
-JOIN process_run q ON q.id = e.predecessor_id
-LEFT JOIN app_user u ON u.id = q.assignee_id
-WHERE e.successor_id = :id AND e.satisfied_at IS NULL AND e.hardness = 'hard'
-ORDER BY q.due_at NULLS LAST, q.rank
-"""
-)
 
 
 @dataclass(frozen=True, slots=True)
 class ActionState:
-    """One action that the present state offers. `guard`, `refusal`, `satisfy`: why the actor cannot, if not allowed."""
+    """One action that the present state offers. `guard`, `refusal`, `satisfy`: why the actor cannot, if not allowed.
+
+    `warning`: it is allowed, and goes over a soft dependency, for which it needs a reason.
+    """
 
     name: Name
     label: str
@@ -49,31 +40,7 @@ class ActionState:
     refusal: str | None = None
     satisfy: str | None = None
     who_can: tuple[Person, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OpenPredecessor:
-    """`impossible`: it has closed in a way that the dependency does not accept, so waiting will not help."""
-
-    id: UUID
-    code: str
-    label: str
-    state: ProcessState
-    owner_role: str | None
-    assignee: str | None
-    due_at: datetime | None
-    impossible: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """Why it cannot go on: what it waits for, until when, and the reason that somebody or a job has given."""
-
-    state: ProcessState
-    reason: str | None
-    predecessors: tuple[OpenPredecessor, ...]
-    earliest_start: datetime | None
-    review_by: datetime | None
+    warning: str | None = None
 
 
 async def allowed_actions(uow: UnitOfWork, process_run_id: UUID) -> list[ActionState]:
@@ -103,12 +70,18 @@ async def actions_on(
     """As `allowed_actions`, for a process that has been read."""
     known: dict[str | None, tuple[Person, ...]] = {}
     result: list[ActionState] = []
+    open_ = await open_edges(uow, row)
     for rule in _offered(row):
         refused = await _refusal(uow, rule, row, content, found)
+        behind, soft = _gates(uow, rule, row, open_)
+        refused = refused or behind
         given = rule.name is Name.SKIP and row.skip_requested_by_id is not None  # its reason came with the request
         needs = () if given else (*rule.inputs,)
         if refused is None:
-            result.append(ActionState(rule.name, _label(rule, row), True, needs))
+            warning = soft_warning(soft) if soft else None
+            if soft and Input.REASON not in needs:
+                needs = (*needs, Input.REASON)
+            result.append(ActionState(rule.name, _label(rule, row), True, needs, warning=warning))
             continue
         who: tuple[Person, ...] = ()
         if refused.role is not None or (rule.who is Who.CHECKER and row.level_rule is not None):
@@ -119,6 +92,16 @@ async def actions_on(
             ActionState(rule.name, _label(rule, row), False, needs, refused.guard, refused.detail, refused.satisfy, who)
         )
     return result
+
+
+def _gates(
+    uow: UnitOfWork, rule: Transition, row: ProcessRow, open_: Sequence[OpenEdge]
+) -> tuple[Refusal | None, list[OpenEdge]]:
+    """What an open edge forbids of it, and the soft edges that it would go over."""
+    if not open_:
+        return None, []
+    now_is = after(rule, row, Command(rule.name), Acting(uow.actor, (), at=uow.now), now=uow.now)
+    return end_refused(row, now_is, open_), soft_in_the_way(row, now_is, open_)
 
 
 def _offered(row: ProcessRow) -> list[Transition]:
@@ -187,28 +170,3 @@ def _unmet(unmet: Sequence[Requirement]) -> Refusal:
 
 def _role(rule: Transition, row: ProcessRow) -> str | None:
     return row.checker_role if rule.name in (Name.APPROVE, Name.REJECT) else None
-
-
-async def why_blocked(uow: UnitOfWork, process_run_id: UUID) -> Blocked:
-    """Why the process cannot go on, from what is stored. Raises NotFound."""
-    row = await read_process(uow, process_run_id)
-    require_visible(uow, row)
-    return await blocked_by(uow, row)
-
-
-async def blocked_by(uow: UnitOfWork, row: ProcessRow) -> Blocked:
-    """As `why_blocked`, for a process that has been read."""
-    predecessors = [
-        OpenPredecessor(
-            p["id"],
-            p["code"],
-            p["label"],
-            ProcessState(p["state"]),
-            p["owner_role"],
-            p["assignee"],
-            p["due_at"],
-            ProcessState(p["state"]).closed and p["state"] not in p["accepts"],
-        )
-        for p in (await uow.execute(READ_OPEN_PREDECESSORS, {"id": row.id})).mappings()
-    ]
-    return Blocked(row.state, row.reason, tuple(predecessors), row.earliest_start, row.review_by)

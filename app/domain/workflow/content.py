@@ -41,7 +41,8 @@ SELECT
     (SELECT coalesce(jsonb_agg(jsonb_build_object('code', q.code, 'state', q.state, 'hash', q.snapshot_hash,
                                                   'submitted_at', q.submitted_at)
                                ORDER BY q.code), '[]')
-     FROM process_edge e JOIN process_run q ON q.id = e.predecessor_id WHERE e.successor_id = :id)::text
+     FROM process_edge e JOIN process_run q ON q.id = e.predecessor_id
+     WHERE e.successor_id = :id AND e.edge_type = 'FS' AND e.hardness = 'hard')::text
 """
 )
 

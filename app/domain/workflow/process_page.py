@@ -1,23 +1,21 @@
 """Everything that the page of one process shows, in a number of statements that does not depend on how much that is."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
 
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
-from app.domain.workflow.actions import ActionState, Blocked, OpenPredecessor, actions_on, full_requirements
+from app.domain.workflow.actions import ActionState, actions_on, full_requirements
 from app.domain.workflow.content import Content, Requirement, read_content
+from app.domain.workflow.neighbours import Blocked, Neighbour, blocked_by, neighbours, predecessors, successors
 from app.domain.workflow.process_row import ProcessRow, read_process
 from app.domain.workflow.states import Name, ProcessState
 from app.domain.workflow.transitions import require_visible
 
 MOST_HISTORY = 500
-NEVER = datetime.max.replace(tzinfo=UTC)
 
 READ_NAMES = text(
     """
@@ -33,17 +31,6 @@ LEFT JOIN hierarchy_node n ON n.id = p.node_id
 LEFT JOIN app_user u ON u.id = p.assignee_id
 LEFT JOIN app_user m ON m.id = p.maker_id
 WHERE p.id = :id
-"""
-)
-READ_NEIGHBOURS = text(
-    """
-SELECT e.predecessor_id = q.id AS before, q.id, q.code, q.label, q.state, q.due_at, q.finished_at, e.hardness,
-       e.satisfied_at, q.waiting_on, q.owner_role, u.name AS assignee, e.accepts
-FROM process_edge e
-JOIN process_run q ON q.id = CASE WHEN e.successor_id = :id THEN e.predecessor_id ELSE e.successor_id END
-LEFT JOIN app_user u ON u.id = q.assignee_id
-WHERE e.successor_id = :id OR e.predecessor_id = :id
-ORDER BY q.rank, q.id
 """
 )
 READ_APPROVALS = text(
@@ -82,19 +69,6 @@ class Names:
     expected_minutes: int | None
     critical: bool
     rank: int
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    id: UUID
-    code: str
-    label: str
-    state: ProcessState
-    due_at: datetime | None
-    finished_at: datetime | None
-    hardness: str
-    satisfied: bool
-    waiting_on: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +127,16 @@ async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail
     key = {"id": row.id}
     names = dict((await uow.execute(READ_NAMES, key)).mappings().one())
     names["run_row_version"] = names.pop("row_version")
-    neighbours = (await uow.execute(READ_NEIGHBOURS, key)).mappings().all()
+    around = await neighbours(uow, row.id)
     content = await read_content(uow, row)
     found = await full_requirements(uow, row, content)
     approvals = (await uow.execute(READ_APPROVALS, key)).mappings().all()
     return ProcessDetail(
         row=row,
         names=Names(**names),
-        blocked=_blocked(row, [n for n in neighbours if n["before"]]),
-        predecessors=tuple(_neighbour(n) for n in neighbours if n["before"]),
-        successors=tuple(_neighbour(n) for n in neighbours if not n["before"]),
+        blocked=blocked_by(row, around),
+        predecessors=predecessors(around),
+        successors=successors(around),
         content=content,
         requirements=found,
         approvals=tuple(Approval(**a, same_as_now=_same(row, a["snapshot_hash"])) for a in approvals),
@@ -189,37 +163,3 @@ async def history(uow: UnitOfWork, process_run_id: UUID) -> tuple[HistoryLine, .
 
 def _same(row: ProcessRow, signed: str | None) -> bool:
     return signed is not None and signed == row.snapshot_hash
-
-
-def _neighbour(values: Any) -> Neighbour:
-    return Neighbour(
-        values["id"],
-        values["code"],
-        values["label"],
-        ProcessState(values["state"]),
-        values["due_at"],
-        values["finished_at"],
-        values["hardness"],
-        values["satisfied_at"] is not None,
-        values["waiting_on"],
-    )
-
-
-def _blocked(row: ProcessRow, before: Sequence[Any]) -> Blocked:
-    """What `actions.why_blocked` says, from the neighbours that have been read."""
-    waiting = [n for n in before if n["hardness"] == "hard" and n["satisfied_at"] is None]
-    waiting.sort(key=lambda n: (n["due_at"] is None, n["due_at"] or NEVER))
-    predecessors = tuple(
-        OpenPredecessor(
-            n["id"],
-            n["code"],
-            n["label"],
-            ProcessState(n["state"]),
-            n["owner_role"],
-            n["assignee"],
-            n["due_at"],
-            ProcessState(n["state"]).closed and n["state"] not in n["accepts"],
-        )
-        for n in waiting
-    )
-    return Blocked(row.state, row.reason, predecessors, row.earliest_start, row.review_by)

@@ -13,9 +13,11 @@ from app.core.errors import NotFound
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.access.scope import scope, scope_condition
+from app.domain.workflow.edges import EdgeType, Hardness
 from app.domain.workflow.states import CLOSED, ProcessKind, ProcessState, RunState
 
 MOST_RUNS = 500
+AFTER_A_LAG = ", which has come as far, and a lag after it"
 _CLOSED = [state.value for state in CLOSED]
 
 
@@ -207,7 +209,7 @@ def _summaries(uow: UnitOfWork) -> Select[Any]:
 def _lines(uow: UnitOfWork, run_id: UUID) -> Select[Any]:
     p, users, nodes = uow.table("process_run"), uow.table("user"), uow.table("hierarchy_node")
     wanted, files, edges = uow.table("process_evidence"), uow.table("file"), uow.table("process_edge")
-    before = p.alias("before")
+    before, awaited = p.alias("before"), uow.table("awaited_run")
     need = select(func.count()).where(wanted.c.parent_id == p.c.process_id, wanted.c.mandatory).scalar_subquery()
     given = (
         select(files.c.purpose)
@@ -225,23 +227,35 @@ def _lines(uow: UnitOfWork, run_id: UUID) -> Select[Any]:
         .correlate(p)
         .scalar_subquery()
     )
+    # The first of the hard edges that hold it back: before its beginning those of its start gate, then of its end.
+    label = func.coalesce(before.c.label, awaited.c.process_code)
+    to_start = edges.c.edge_type.in_([type_.value for type_ in EdgeType if type_.gates_start])
     needs = (
-        select(before.c.label)
-        .join(edges, edges.c.predecessor_id == before.c.id)
-        .where(edges.c.successor_id == p.c.id, edges.c.satisfied_at.is_(None))
+        select(case((edges.c.due_at.is_not(None), func.concat(label, AFTER_A_LAG)), else_=label))
+        .select_from(edges)
+        .outerjoin(before, before.c.id == edges.c.predecessor_id)
+        .outerjoin(awaited, awaited.c.edge_id == edges.c.id)
+        .where(
+            edges.c.successor_id == p.c.id,
+            edges.c.satisfied_at.is_(None),
+            edges.c.hardness == Hardness.HARD.value,
+            to_start == (p.c.state != "waiting_external"),
+        )
         .order_by(before.c.rank)
         .limit(1)
         .correlate(p)
         .scalar_subquery()
     )
-    waiting = or_(p.c.state == "blocked", and_(p.c.state == "on_hold", p.c.waiting_on > 0))
+    ended = and_(p.c.state == "waiting_external", p.c.finish_waiting_on > 0)
+    waiting = or_(p.c.state == "blocked", and_(p.c.state == "on_hold", p.c.waiting_on > 0), ended)
     statement = (
         select(
             p.c.stage_run_id, p.c.id, p.c.code, p.c.label, p.c.kind, p.c.state, p.c.row_version,
             nodes.c.label.label("node_label"), p.c.owner_role, p.c.assignee_id, users.c.name.label("assignee"),
             p.c.critical, p.c.round, p.c.level, p.c.levels, p.c.due_at, p.c.started_at, p.c.finished_at,
-            p.c.expected_minutes, have.label("evidence_have"), need.label("evidence_need"), p.c.waiting_on, p.c.reason,
-            p.c.earliest_start, case((waiting, needs)).label("needs"),
+            p.c.expected_minutes, have.label("evidence_have"), need.label("evidence_need"),
+            case((ended, p.c.finish_waiting_on), else_=p.c.waiting_on).label("waiting_on"), p.c.reason,
+            p.c.earliest_start, case((waiting, needs)).label("needs"), p.c.soft_waiting_on,
         )
         .outerjoin(users, users.c.id == p.c.assignee_id)
         .outerjoin(nodes, nodes.c.id == p.c.node_id)
@@ -271,7 +285,7 @@ def _line(row: Mapping[Any, Any]) -> ProcessLine:
     values = dict(row)
     values["kind"], values["state"] = ProcessKind(values["kind"]), ProcessState(values["state"])
     hint = _hint(values)
-    for name in ("stage_run_id", "waiting_on", "reason", "earliest_start", "needs"):
+    for name in ("stage_run_id", "waiting_on", "reason", "earliest_start", "needs", "soft_waiting_on"):
         values.pop(name)
     return ProcessLine(**values, hint=hint)
 
@@ -285,6 +299,9 @@ def _hint(values: Mapping[str, Any]) -> str:
         return "Waits for its earliest start"
     if state is ProcessState.IN_REVIEW and values["levels"] > 1:
         return f"Level {values['level']} of {values['levels']}"
+    soft = values["soft_waiting_on"] or 0
+    if soft > 0 and state in (ProcessState.READY, ProcessState.ASSIGNED):
+        return f"Should wait for {'one more process' if soft == 1 else f'{soft} more processes'}"
     if values["reason"] and state is not ProcessState.DONE:
         return str(values["reason"])
     missing = values["evidence_need"] - values["evidence_have"]

@@ -7,8 +7,9 @@ import pytest
 
 from app.core.actor import Actor
 from app.core.errors import NotFound, StepsError
-from app.domain.workflow.actions import ActionState, allowed_actions, why_blocked
+from app.domain.workflow.actions import ActionState, allowed_actions
 from app.domain.workflow.my_work import Part, my_work
+from app.domain.workflow.neighbours import why_blocked
 from app.domain.workflow.process_page import process_detail
 from app.domain.workflow.queries import get_run, list_runs, run_tree
 from app.domain.workflow.states import ProcessState

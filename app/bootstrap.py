@@ -36,10 +36,13 @@ from app.domain.notify.notices import on_notices_wanted
 from app.domain.notify.record_notices import on_record_notice_wanted
 from app.domain.prediction import handlers as prediction
 from app.domain.rules.evaluation import RULES, RuleBook, forget_changed_rule
+from app.domain.schedules.events import RunScheduled
 from app.domain.schedules.horizon import on_schedule_written
 from app.domain.sla import clocks
 from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.triggers import handlers as triggers
+from app.domain.triggers.index import TOPIC as TRIGGERS
+from app.domain.triggers.index import TriggerIndex
 from app.domain.workflow.arranging import arrange_after_change
 from app.domain.workflow.automation import on_job_aborted
 from app.domain.workflow.events import (
@@ -80,12 +83,14 @@ HANDLERS: Handlers = {
         end_access_of_deleted_user,
         refuse_change_of_version,
         forget_changed_rule,
+        triggers.on_trigger_deleted,
     ),
     RunWanted: (on_run_wanted,),
     RecordNoticeWanted: (on_record_notice_wanted,),
-    RunCreated: (clocks.on_run_created, prediction.on_run_changed),
-    RunStateChanged: (clocks.on_run_state_changed, prediction.on_run_changed),
-    RunFinished: (prediction.on_run_finished,),
+    RunScheduled: (triggers.on_run_scheduled,),
+    RunCreated: (clocks.on_run_created, prediction.on_run_changed, triggers.on_run_created),
+    RunStateChanged: (clocks.on_run_state_changed, prediction.on_run_changed, triggers.on_run_state_changed),
+    RunFinished: (prediction.on_run_finished, triggers.on_run_finished),
     ProcessesReleased: (notify.on_processes_released, prediction.on_run_changed),
     ProcessStateChanged: (
         clocks.on_process_state_changed,
@@ -125,6 +130,9 @@ class Runtime:
         """Rules are read anew when they are asked next."""
         self.services[RULES].drop()
 
+    async def reload_triggers(self) -> None:
+        await self.services[TRIGGERS].load(self.engine, self.registry.table("event_trigger"))
+
     async def reload_clock(self) -> None:
         self.clock.shift = await read_shift(self.engine)
 
@@ -136,6 +144,7 @@ class Runtime:
             "clock": self.reload_clock,
             "lifecycles": self.reload_lifecycles,
             RULES: self.reload_rules,
+            TRIGGERS: self.reload_triggers,
         }
 
     async def aclose(self) -> None:
@@ -170,6 +179,7 @@ async def build(settings: Settings, *, registry: Registry | None = None, pool_si
         services=_services(settings),
     )
     await runtime.reload_lifecycles()
+    await runtime.reload_triggers()
     return runtime
 
 
@@ -180,6 +190,7 @@ def _services(settings: Settings) -> dict[str, Any]:
         LIFECYCLES: lifecycles,
         RECORD_STATES: LifecycleStates(lifecycles),
         RULES: RuleBook(),
+        TRIGGERS: TriggerIndex(),
         "actions": ACTIONS,
         "process_guards": (breaches_commented,),
         "process_content": (signed_figures,),

@@ -6,8 +6,9 @@ from types import MappingProxyType
 from app.domain.jobs.attempts import RUN_JOB
 from app.domain.notify.notices import SEND_MAIL
 from app.domain.prediction.handlers import REFRESH_PROFILES, REFRESH_RUN
+from app.domain.triggers.firing import FIRE_TRIGGER
 from app.domain.workflow.writing import SETTLE_ACROSS
-from jobs import automation, dependencies, hierarchies, notify, prediction, schedules, sla
+from jobs import automation, dependencies, hierarchies, notify, prediction, schedules, sla, triggers
 from jobs.perform import Handler
 from jobs.schedule import Periodic
 
@@ -17,6 +18,7 @@ JOBS: Mapping[str, Handler] = MappingProxyType(
         RUN_JOB: automation.run_job,
         SETTLE_ACROSS: dependencies.settle_across,
         SEND_MAIL: notify.send_mail,
+        FIRE_TRIGGER: triggers.fire_trigger,
         REFRESH_RUN: prediction.refresh_forecast,
         REFRESH_PROFILES: prediction.refresh_profiles,
     }
@@ -30,6 +32,7 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("release what has waited out a lag", seconds=5, work=dependencies.release_lagged),
     Periodic("tell of runs that are missing", seconds=30, work=dependencies.tell_of_missing_runs),
     Periodic("create the runs of schedules", seconds=15, work=schedules.create_due_runs),
+    Periodic("look for files in the inbox", seconds=10, work=triggers.look_for_files),
     Periodic("bring hierarchy changes into force", seconds=60, work=hierarchies.apply_due_changes),
     Periodic("forecast the runs under way", seconds=30, work=prediction.refresh_running),
     Periodic("renew duration profiles", seconds=900, work=prediction.refresh_history),

@@ -39,9 +39,11 @@ SELECT :id, :trigger, :workflow, :now, :delivery, :digest, :payload, n.depth,
 FROM (
     SELECT d.depth, CASE
         WHEN CAST(:refused AS text) IS NOT NULL THEN CAST(:refused AS text)
-        WHEN d.depth > CAST(:most_depth AS int) THEN 'More than ' || CAST(:most_depth AS int) || ' triggers have set off one another.'
+        WHEN d.depth > CAST(:most_depth AS int)
+            THEN 'More than ' || CAST(:most_depth AS int) || ' triggers have set off one another.'
         WHEN (SELECT count(*) FROM trigger_firing f WHERE f.trigger_id = :trigger AND f.at > :since
-              AND f.outcome <> 'refused') >= CAST(:most AS int) THEN 'More than ' || CAST(:most AS int) || ' in an hour.'
+              AND f.outcome <> 'refused') >= CAST(:most AS int)
+            THEN 'More than ' || CAST(:most AS int) || ' in an hour.'
     END AS why
     FROM (SELECT coalesce((SELECT max(f.depth) + 1 FROM trigger_firing f WHERE f.run_id = :source_run), 0) AS depth) d
 ) n

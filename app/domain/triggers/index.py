@@ -16,7 +16,7 @@ from app.domain.triggers.definitions import Trigger, trigger_of
 
 log = logging.getLogger("steps.triggers")
 
-SERVICE = "triggers"
+# The name of the service, and the topic that is touched when a trigger changes.
 TOPIC = "triggers"
 
 Key = tuple[str, Any]
@@ -57,5 +57,5 @@ class TriggerIndex:
 
 def triggers_in_force(uow: UnitOfWork) -> TriggerIndex | None:
     """None in a process that keeps no triggers."""
-    index: TriggerIndex | None = uow.resources.services.get(SERVICE)
+    index: TriggerIndex | None = uow.resources.services.get(TOPIC)
     return index

@@ -60,7 +60,7 @@ async def _new_form(
     visit: "Visit", view: "StepsModelView", uow: UnitOfWork, filling: Filling, *, status: int = 200
 ) -> "Response":
     model = form_model(uow.registry, view.entity.name)
-    filling.other_titles = await _titles(uow, model, filling)
+    filling.other_titles = await titles_in_form(uow, model, filling)
     page = FormPage(visit, uow, model, filling, drawing_of(visit, uow, view.entity, titles={}))
     title = f"New {small(view.entity.label)}"
     context = form_page(view, page, title=title, side=None)
@@ -111,7 +111,7 @@ async def _edit_form(
     entity, model = view.entity, form_model(uow.registry, view.entity.name)
     filling.record, filling.titles = found.records[0], found.titles[0] if found.titles else {}
     filling.row_version = found.records[0]["row_version"]
-    filling.other_titles = {**filling.other_titles, **await _titles(uow, model, filling)}
+    filling.other_titles = {**filling.other_titles, **await titles_in_form(uow, model, filling)}
     drawing = drawing_of(visit, uow, entity, titles=filling.other_titles)
     title = title_of(entity, found, drawing)
     page = FormPage(visit, uow, model, filling, drawing)
@@ -119,7 +119,7 @@ async def _edit_form(
     return await visit.page(uow, "steps/form.html", title, page=context, status=status)
 
 
-async def _titles(uow: UnitOfWork, model: FormModel, filling: Filling) -> dict[tuple[str, UUID], str]:
+async def titles_in_form(uow: UnitOfWork, model: FormModel, filling: Filling) -> dict[tuple[str, UUID], str]:
     """The titles of what was chosen, of what the lines refer to, and of who saved last; at most one statement."""
     wanted = set(_chosen(model, filling.posted))
     if filling.record is not None:

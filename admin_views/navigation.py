@@ -65,7 +65,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
     (
         "Configure",
         (
-            PageItem("/designer", "Workflow designer", "schema", "workflow", "update"),
+            PageItem("/workflows", "Workflows", "sitemap", "workflow"),
             ListItem("workflow"),
             PageItem("/hierarchies", "Hierarchies", "binary-tree", "hierarchy"),
             ListItem("hierarchy_node"),
@@ -94,6 +94,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
 )
 # A list that a page of the same task replaces.
 REPLACED_BY = {
+    "workflow": "/workflows",
     "workflow_run": "/runs",
     "sla_clock": "/sla",
     "hierarchy_node": "/hierarchies",
@@ -101,7 +102,13 @@ REPLACED_BY = {
     "job_run": "/jobs",
 }
 # Records that have a page made for them; every other one has the generated page.
-RECORD_PAGES = {"workflow_run": "/runs", "process_run": "/processes", "job_run": "/jobs"}
+RECORD_PAGES = {
+    "workflow": "/workflows",
+    "workflow_version": "/workflow-versions",
+    "workflow_run": "/runs",
+    "process_run": "/processes",
+    "job_run": "/jobs",
+}
 
 
 def record_path(entity: EntityDef, id_: object) -> str:

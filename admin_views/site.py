@@ -20,7 +20,20 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from admin_views import hierarchies, home, jobs, live, notices, preferences, process, runs, saved_views, signing
+from admin_views import (
+    designer_changes,
+    hierarchies,
+    home,
+    jobs,
+    live,
+    notices,
+    preferences,
+    process,
+    runs,
+    saved_views,
+    signing,
+    workflows,
+)
 from admin_views.auth import SIGN_OUT, StepsAuthorization, identify
 from admin_views.base import StepsModelView
 from admin_views.errors import error_response
@@ -46,6 +59,8 @@ FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
     process.ROUTES,
     jobs.ROUTES,
     hierarchies.ROUTES,
+    workflows.ROUTES,
+    designer_changes.ROUTES,
 )
 FEATURE_PATHS = frozenset(page.path for pages in FEATURE_PAGES for page in pages)
 

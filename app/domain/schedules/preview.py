@@ -19,6 +19,8 @@ from app.domain.schedules.recurrence import Recurrence
 from app.domain.schedules.simulation import Other, Simulation, simulate_rule
 from app.domain.schedules.store import calendar_for, expression_of, rule_of, schedule_of, variant_of, warnings_of
 from app.domain.schedules.wording import describe
+from models.fieldtypes import FIELD_TYPES, FieldError
+from models.registry import Registry
 
 MONTHS = 24
 MOST_MONTHS = 60
@@ -124,3 +126,31 @@ async def _others(
             Other(schedule.code, schedule.rule, calendar, schedule.workflow_id, row["where"], schedule.variant)
         )
     return found
+
+
+def read_values(registry: Registry, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a schedule as a client sends them, in memory; what is not given has its default.
+
+    Raises:
+        ValidationFailed: a field is not there, or its value is not of its type.
+    """
+    entity = registry.entity(SCHEDULE)
+    values: dict[str, Any] = {
+        field.name: FIELD_TYPES[field.type].parse(field, field.default)
+        for field in entity.fields
+        if field.default is not None
+    }
+    problems: list[FieldProblem] = []
+    for name, value in given.items():
+        if not entity.has_field(name) or entity.field(name).read_only:
+            problems.append(FieldProblem(name, "there is no such field to enter", "unknown"))
+        elif value is None or value == "":
+            values.pop(name, None)
+        else:
+            try:
+                values[name] = FIELD_TYPES[entity.field(name).type].parse(entity.field(name), value)
+            except FieldError as error:
+                problems.append(FieldProblem(name, str(error)))
+    if problems:
+        raise ValidationFailed(problems)
+    return values

@@ -17,6 +17,7 @@ from app.core.settings import Settings, SettingsError
 from app.core.site_entities import read_site_entities, registry_with
 from app.core.uow import Resources, UnitOfWork
 from app.domain.access.accounts import end_access_of_deleted_user, end_access_of_inactive_user
+from app.domain.access.delegations import check_written_delegation
 from app.domain.access.grants import check_written_grant, touch_policy
 from app.domain.access.policy import AccessPolicy, load_policy
 from app.domain.entities.record_states import SERVICE as RECORD_STATES
@@ -53,6 +54,7 @@ from app.domain.workflow.events import (
     RunFinished,
     RunStateChanged,
 )
+from app.domain.workflow.level_deadlines import on_run_created as on_levels_of_run_created
 from app.domain.workflow.publishing import refuse_change_of_published
 from app.domain.workflow.wanted_runs import on_run_wanted
 from models.registry import Registry, product_registry
@@ -61,6 +63,7 @@ from models.registry import Registry, product_registry
 HANDLERS: Handlers = {
     RecordCreated: (
         check_written_grant,
+        check_written_delegation,
         touch_policy,
         refuse_change_of_published,
         refuse_change_of_version,
@@ -69,6 +72,7 @@ HANDLERS: Handlers = {
     ),
     RecordUpdated: (
         check_written_grant,
+        check_written_delegation,
         touch_policy,
         end_access_of_inactive_user,
         refuse_change_of_published,
@@ -88,7 +92,7 @@ HANDLERS: Handlers = {
     RunWanted: (on_run_wanted,),
     RecordNoticeWanted: (on_record_notice_wanted,),
     RunScheduled: (triggers.on_run_scheduled,),
-    RunCreated: (clocks.on_run_created, prediction.on_run_changed, triggers.on_run_created),
+    RunCreated: (on_levels_of_run_created, clocks.on_run_created, prediction.on_run_changed, triggers.on_run_created),
     RunStateChanged: (clocks.on_run_state_changed, prediction.on_run_changed, triggers.on_run_state_changed),
     RunFinished: (prediction.on_run_finished, triggers.on_run_finished),
     ProcessesReleased: (notify.on_processes_released, prediction.on_run_changed),

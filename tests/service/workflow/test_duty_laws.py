@@ -22,7 +22,7 @@ ROLES = (
     ("controller", "desk_head"), ("desk_head",),
 )  # fmt: skip
 PEOPLE = len(ROLES)
-STEPS = 160
+STEPS = 260
 CHECKLIST = [{"code": "ties", "label": "Positions tie", "required": True}]
 COMMANDS = ("claim", "unclaim", "start", "submit", "submit", "approve", "approve", "approve", "reject", "back", "tick",
             "comment", "delegate", "revoke")  # fmt: skip

@@ -105,7 +105,8 @@ def _process(row: dict[str, Any]) -> dict[str, Any]:
         value = row.pop(name)
         if value is not None:
             row[name] = orjson.loads(value)
-    row["retry"] = {"max_attempts": row.pop("max_attempts") or 3, "backoff_seconds": row.pop("backoff_seconds") or 0}
+    retry = {name: row.pop(name) for name in ("max_attempts", "backoff_seconds")}
+    row["retry"] = {name: value for name, value in retry.items() if value is not None}  # none: only workers retry
     for name in ("warn_minutes", "expected_minutes"):
         if row[name] is None:
             row.pop(name)

@@ -48,7 +48,7 @@ async def limits_of(
 
     Raises: ValidationFailed that names the rule, where it cannot decide.
     """
-    found = {row["id"]: Limits(*(row[name] for name in LIMITS)) for row in thresholds}
+    found = {row["id"]: Limits(**{name: row[name] for name in LIMITS}) for row in thresholds}
     asking: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in thresholds:
         if row["rule_code"] is not None and Measure(row["measure"]) in amounts.get(row["code"], {}):
@@ -56,7 +56,7 @@ async def limits_of(
     if not asking:
         return found
     ids = [str(row["node_id"]) for rows in asking.values() for row in rows]
-    nodes = {row["id"]: row for row in (await uow.execute(_NODES, {"nodes": ids})).mappings()}
+    nodes = {row["id"]: dict(row) for row in (await uow.execute(_NODES, {"nodes": ids})).mappings()}
     for code, rows in asking.items():
         try:
             found |= await _asked(uow, code, business_date, rows, amounts=amounts, nodes=nodes)
@@ -97,6 +97,6 @@ async def _asked(
     found = {}
     for row, decision in zip(rows, decisions, strict=True):
         answer = decision.output
-        limits = [row[name] if answer.get(name) is None else answer[name] for name in LIMITS]
-        found[row["id"]] = Limits(*limits, severity=answer.get("severity"))
+        limits = {name: row[name] if answer.get(name) is None else answer[name] for name in LIMITS}
+        found[row["id"]] = Limits(**limits, severity=answer.get("severity"))
     return found

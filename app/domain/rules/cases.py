@@ -94,7 +94,7 @@ def _one_difference(content: RuleContent, want: Mapping[str, Any], got: Mapping[
         if output is None:
             return f"{name} is no answer of this rule"
         try:
-            value = read_value(output.type, given, options=output.options)
+            value = None if given == "null" else read_value(output.type, given, options=output.options)
         except BadValue as error:
             return f"what is expected for {output.title} {error}"
         if value != got[name]:

@@ -1,7 +1,7 @@
 """How long something takes, as a distribution: from a few quantiles to any quantile, given what has passed already.
 
-Between the quantiles it is a straight line. Beyond the last one it is a Pareto tail, because work that is overdue tends to
-stay overdue: the longer it has been going on, the longer it is expected to go on.
+Between the quantiles it is a straight line. Beyond the last one it is a Pareto tail, because work that is overdue
+tends to stay overdue: the longer it has been going on, the longer it is expected to go on.
 """
 
 from bisect import bisect_left
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from math import ceil, log
 
 PROBABILITIES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
-# From when on the longest observation says more about the tail than the quantiles before it.
-ENOUGH_FOR_TAIL = 20
-FLATTEST_TAIL, STEEPEST_TAIL = 1.2, 8.0
+LONGEST_STEPS = (0.25, 0.5, 0.75, 1.0)
+FLATTEST_TAIL, STEEPEST_TAIL = 2.0, 8.0
 SHORTEST_SPAN = 30.0  # seconds; so that work that always took the same is not predicted to the second
 # Multiples of the expected minutes where there is no history at all.
 GUESS = (0.3, 0.5, 0.7, 1.0, 1.5, 2.3, 3.0, 4.0)
@@ -20,7 +19,10 @@ GUESS = (0.3, 0.5, 0.7, 1.0, 1.5, 2.3, 3.0, 4.0)
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Rising seconds at rising probabilities. `origin`: from where the tail is stretched; `working`: in working time."""
+    """Rising seconds at rising probabilities.
+
+    `origin`: from where the tail is stretched; `working`: the seconds are of working time.
+    """
 
     probabilities: tuple[float, ...]
     seconds: tuple[float, ...]
@@ -71,7 +73,9 @@ class Curve:
             upto = min(size, ceil((self.probabilities[at] - first) / step)) if step > 0 else 0
             count = upto - len(values)
             if count > 0:
-                slope = (self.seconds[at] - self.seconds[at - 1]) / (self.probabilities[at] - self.probabilities[at - 1])
+                slope = (self.seconds[at] - self.seconds[at - 1]) / (
+                    self.probabilities[at] - self.probabilities[at - 1]
+                )
                 begin = self.seconds[at - 1] + slope * (first + step * len(values) - self.probabilities[at - 1])
                 values += [begin + slope * step * number for number in range(count)]
         values += [self._beyond(step * (size - number - 0.5)) for number in range(len(values), size)]
@@ -105,15 +109,21 @@ def curve_of(
 
     `of_day`: seconds since midnight, so that lateness counts from the earliest and not from midnight.
     """
-    probabilities, seconds = [0.0, *PROBABILITIES], [lowest, *quantiles]
-    longest = observations / (observations + 1.0)
-    if observations >= ENOUGH_FOR_TAIL and longest > probabilities[-1]:
-        probabilities.append(longest)
-        seconds.append(highest)
+    # A quantile of n observations stands for this part of all that may happen: beyond the longest there is more.
+    probabilities = [0.0, *((p * (observations - 1) + 1) / (observations + 1) for p in PROBABILITIES)]
+    seconds = [lowest, *quantiles]
     origin = lowest if of_day else 0.0
     for at in range(1, len(seconds)):  # what always took the same still varies by a little
         seconds[at] = max(seconds[at], seconds[at - 1] + SHORTEST_SPAN / len(seconds))
-    return Curve(tuple(probabilities), tuple(seconds), _tail(probabilities, seconds, origin), origin, working, observations)
+    tail = _tail((probabilities[-2], seconds[-2] - origin), (probabilities[-1], seconds[-1] - origin))
+    longest = observations / (observations + 1.0)
+    if longest > probabilities[-1] and highest > seconds[-1]:
+        near, far = (probabilities[-1], seconds[-1] - origin), (longest, highest - origin)
+        tail = _tail((probabilities[-2], seconds[-2] - origin), far)
+        for share in LONGEST_STEPS:  # outliers thin out towards the longest
+            probabilities.append(1.0 - (1.0 - near[0]) * ((1.0 - far[0]) / (1.0 - near[0])) ** share)
+            seconds.append(origin + near[1] * (far[1] / near[1]) ** share)
+    return Curve(tuple(probabilities), tuple(seconds), tail, origin, working, observations)
 
 
 def guessed_curve(seconds: float) -> Curve:
@@ -121,14 +131,12 @@ def guessed_curve(seconds: float) -> Curve:
     usual = max(seconds, SHORTEST_SPAN)
     probabilities = (0.0, *PROBABILITIES, 0.98)
     values = tuple(usual * share for share in GUESS)
-    return Curve(probabilities, values, _tail(probabilities, values, 0.0))
+    return Curve(probabilities, values, _tail((0.9, values[-3]), (0.98, values[-1])))
 
 
-def _tail(probabilities: Sequence[float], seconds: Sequence[float], origin: float) -> float:
-    """The exponent that continues the last two quantiles (the ninetieth percentile and the last)."""
-    at = probabilities.index(0.9)
-    near, far = seconds[at] - origin, seconds[-1] - origin
-    if near <= 0 or far <= near:
+def _tail(near: tuple[float, float], far: tuple[float, float]) -> float:
+    """The exponent of the tail that leads through two (probability, seconds)."""
+    if near[1] <= 0 or far[1] <= near[1]:
         return STEEPEST_TAIL
-    exponent = log((1.0 - probabilities[at]) / (1.0 - probabilities[-1])) / log(far / near)
+    exponent = log((1.0 - near[0]) / (1.0 - far[0])) / log(far[1] / near[1])
     return min(STEEPEST_TAIL, max(FLATTEST_TAIL, exponent))

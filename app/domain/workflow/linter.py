@@ -2,45 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 
 from app.domain.calendars.calendars import FULL_DAY, WorkingCalendar
 from app.domain.calendars.deadlines import DeadlineFormula, parse_deadline
 from app.domain.calendars.errors import SlaError
-from app.domain.workflow.definitions import Dependency, ProcessDefinition, WorkflowDefinition
-from app.domain.workflow.graph import find_cycle
+from app.domain.workflow import dependency_rules
+from app.domain.workflow.definitions import WorkflowDefinition
+from app.domain.workflow.findings import Finding, Severity, Surroundings, error, warning
 from app.domain.workflow.states import ProcessKind
+
+__all__ = ["Finding", "Severity", "Surroundings", "lint"]
 
 # Deadlines of different zones and anchors can only be compared on a date: one in winter, one in summer.
 SAMPLES = (date(2026, 1, 14), date(2026, 7, 15))
 _WEEKDAYS = WorkingCalendar(code="WEEKDAYS", version=1, zone="UTC", week=dict.fromkeys(range(5), (FULL_DAY,)))
-
-
-class Severity(StrEnum):
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`place` is the code of a process or stage, or empty for the whole; `satisfy` says what to do."""
-
-    severity: Severity
-    rule: str
-    place: str
-    message: str
-    satisfy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What there is outside the definition. None where it is not known, so that nothing is said about it."""
-
-    roles: frozenset[str] | None = None
-    actions: frozenset[str] | None = None
-    calendar_published: bool = True
 
 
 def lint(definition: WorkflowDefinition, around: Surroundings) -> list[Finding]:
@@ -49,61 +25,19 @@ def lint(definition: WorkflowDefinition, around: Surroundings) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
 
 
-def _error(rule: str, place: str, message: str, satisfy: str) -> Finding:
-    return Finding(Severity.ERROR, rule, place, message, satisfy)
-
-
-def _warning(rule: str, place: str, message: str, satisfy: str) -> Finding:
-    return Finding(Severity.WARNING, rule, place, message, satisfy)
-
-
 def _work(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Finding]:
     if not any(True for _ in definition.processes()):
-        yield _error("no_work", "", "There is no process in it.", "Add a stage with at least one process.")
+        yield error("no_work", "", "There is no process in it.", "Add a stage with at least one process.")
     for stage, _ in definition.walk():
         if not stage.processes and not stage.stages:
             message = f"The stage “{stage.label}” is empty."
-            yield _warning("empty_stage", stage.code, message, "Add a process to it, or remove it.")
+            yield warning("empty_stage", stage.code, message, "Add a process to it, or remove it.")
 
 
 def _calendar(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Finding]:
     if not around.calendar_published:
         message = f"The calendar {definition.calendar} has no published version, so no deadline can be computed."
-        yield _error("missing_calendar", "", message, "Publish a version of the calendar, or choose another.")
-
-
-def _cycles(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Finding]:
-    codes = [process.code for process, _ in definition.processes()]
-    cycle = find_cycle(codes, [(edge.predecessor, edge.successor) for edge in definition.dependencies])
-    if cycle is not None:
-        way = " → ".join([*cycle, cycle[0]])
-        yield _error("cycle", cycle[0], f"These wait for each other: {way}.", "Remove one of these dependencies.")
-
-
-def _edges(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Finding]:
-    processes = {process.code: process for process, _ in definition.processes()}
-    for edge in definition.dependencies:
-        if _never_satisfied(processes[edge.predecessor], edge):
-            message = f"It waits for “{processes[edge.predecessor].label}” to end in a state that it never reaches."
-            yield _error("unreachable", edge.successor, message, "Accept `done`, or remove the dependency.")
-    linked = {code for edge in definition.dependencies for code in (edge.predecessor, edge.successor)}
-    if len(processes) > 1:
-        for code, process in processes.items():
-            if code not in linked:
-                message = f"“{process.label}” depends on nothing and nothing depends on it."
-                yield _warning("orphan", code, message, "Add a dependency, if it has a place in the order of work.")
-    successors = {edge.successor for edge in definition.dependencies}
-    for code, process in processes.items():
-        if process.kind is ProcessKind.APPROVAL and code not in successors:
-            message = f"The approval “{process.label}” follows nothing, so there is nothing to decide on."
-            yield _warning("approval_of_nothing", code, message, "Let it depend on the work that it approves.")
-
-
-def _never_satisfied(predecessor: ProcessDefinition, edge: Dependency) -> bool:
-    reachable = {"done", "cancelled"}
-    reachable |= {"skipped"} if predecessor.skip_allowed else set()
-    reachable |= {"failed"} if predecessor.kind is ProcessKind.AUTOMATIC else set()
-    return not reachable & set(edge.accepts)
+        yield error("missing_calendar", "", message, "Publish a version of the calendar, or choose another.")
 
 
 def _owners(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Finding]:
@@ -111,14 +45,14 @@ def _owners(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Fi
         if process.owner_role is None:
             message = f"“{process.label}” has no owner."
             if process.kind is ProcessKind.AUTOMATIC:
-                yield _warning("missing_owner", process.code, message, "Name the role that looks after it if it fails.")
+                yield warning("missing_owner", process.code, message, "Name the role that looks after it if it fails.")
             else:
-                yield _error("missing_owner", process.code, message, "Name the role that does it.")
+                yield error("missing_owner", process.code, message, "Name the role that does it.")
         named = [process.owner_role, *(level.role for level in process.approval_levels)]
         for role in dict.fromkeys(role for role in named if role is not None):
             if around.roles is not None and role not in around.roles:
                 message = f"“{process.label}” names the role {role}, which does not exist."
-                yield _error("unknown_role", process.code, message, "Choose a role that exists, or create it.")
+                yield error("unknown_role", process.code, message, "Choose a role that exists, or create it.")
 
 
 def _approvals(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Finding]:
@@ -126,20 +60,20 @@ def _approvals(definition: WorkflowDefinition, around: Surroundings) -> Iterator
         levels = process.approval_levels
         if process.kind is ProcessKind.APPROVAL and not levels:
             message = f"The approval “{process.label}” has no approval level."
-            yield _error("no_levels", process.code, message, "Add at least one level with the role that decides.")
+            yield error("no_levels", process.code, message, "Add at least one level with the role that decides.")
         if process.kind is ProcessKind.AUTOMATIC and levels:
             message = f"“{process.label}” is automatic and has approval levels."
-            yield _error("automatic_levels", process.code, message, "Remove them; add an approval that follows it.")
+            yield error("automatic_levels", process.code, message, "Remove them; add an approval that follows it.")
         if [level.level for level in levels] != list(range(1, len(levels) + 1)):
             message = f"The approval levels of “{process.label}” are not numbered 1, 2, 3 in order."
-            yield _error("level_numbers", process.code, message, "Number them from 1 without a gap.")
+            yield error("level_numbers", process.code, message, "Number them from 1 without a gap.")
         if process.skip_second_person and not process.skip_allowed:
             message = f"“{process.label}” names a second person for a skip, and may not be skipped."
-            yield _warning("skip_of_nothing", process.code, message, "Allow the skip, or take the second person off.")
+            yield warning("skip_of_nothing", process.code, message, "Allow the skip, or take the second person off.")
         if any(level.role is not None and level.role == process.owner_role for level in levels):
             message = f"“{process.label}” is prepared and approved by the same role {process.owner_role}."
             satisfy = "Give the approval to another role: maker is not checker."
-            yield _error("maker_approves", process.code, message, satisfy)
+            yield error("maker_approves", process.code, message, satisfy)
 
 
 def _controls(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Finding]:
@@ -147,24 +81,24 @@ def _controls(definition: WorkflowDefinition, around: Surroundings) -> Iterator[
         if process.kind is ProcessKind.AUTOMATIC:
             if process.action is None:
                 message = f"“{process.label}” is automatic and has no action."
-                yield _error("no_action", process.code, message, "Choose the job that does it.")
+                yield error("no_action", process.code, message, "Choose the job that does it.")
             elif around.actions is not None and process.action not in around.actions:
                 message = f"“{process.label}” names the action {process.action}, which does not exist."
                 known = ", ".join(sorted(around.actions)) or "none"
-                yield _error("unknown_action", process.code, message, f"Choose one of: {known}.")
+                yield error("unknown_action", process.code, message, f"Choose one of: {known}.")
             if process.evidence or process.checklist or process.require_comment:
                 message = f"“{process.label}” is automatic: nobody can attach evidence, tick items or comment on it."
-                yield _warning("automatic_controls", process.code, message, "Put these on a process that people do.")
+                yield warning("automatic_controls", process.code, message, "Put these on a process that people do.")
         if process.kind is ProcessKind.CHECKLIST and not process.checklist:
             message = f"The checklist “{process.label}” has no items."
-            yield _error("empty_checklist", process.code, message, "Add an item, or make it a manual process.")
+            yield error("empty_checklist", process.code, message, "Add an item, or make it a manual process.")
         for what, codes in (
             ("checklist item", [item.code for item in process.checklist]),
             ("evidence", [item.code for item in process.evidence]),
         ):
             for code in sorted({code for code in codes if codes.count(code) > 1}):
                 message = f"“{process.label}” has the {what} {code} more than once."
-                yield _error("doubled_code", process.code, message, "Give each a code of its own.")
+                yield error("doubled_code", process.code, message, "Give each a code of its own.")
 
 
 def _deadlines(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Finding]:
@@ -178,9 +112,9 @@ def _deadlines(definition: WorkflowDefinition, around: Surroundings) -> Iterator
             due, own = _instants(process.deadline), _instants(level.deadline)
             if due is not None and own is not None and _before(due, own):
                 message = f"Level {level.level} of “{process.label}” is due after the process itself."
-                yield _error("level_after_process", process.code, message, "Make the level's deadline earlier.")
+                yield error("level_after_process", process.code, message, "Make the level's deadline earlier.")
         if process.deadline is None:
-            report = _error if process.critical else _warning
+            report = error if process.critical else warning
             message = f"“{process.label}” has no deadline, so nobody is warned when it is late."
             yield report("blank_due_date", process.code, message, "Enter a deadline such as BD+0 18:00 Europe/Berlin.")
     yield from _impossible_deadlines(definition)
@@ -191,8 +125,8 @@ def _unreadable(code: str, label: str, formula: str | None, what: str) -> Iterat
         return
     try:
         parse_deadline(formula)
-    except SlaError as error:
-        yield _error("unreadable_deadline", code, f"The {what} of “{label}” cannot be read. {error}", "Correct it.")
+    except SlaError as problem:
+        yield error("unreadable_deadline", code, f"The {what} of “{label}” cannot be read. {problem}", "Correct it.")
 
 
 def _impossible_deadlines(definition: WorkflowDefinition) -> Iterator[Finding]:
@@ -203,7 +137,7 @@ def _impossible_deadlines(definition: WorkflowDefinition) -> Iterator[Finding]:
         start = _instants(process.earliest_start)
         if start is not None and process.code in due and _before(due[process.code], start):
             message = f"“{process.label}” is due before it may start."
-            yield _error("deadline_before_start", process.code, message, "Make its deadline later.")
+            yield error("deadline_before_start", process.code, message, "Make its deadline later.")
     for code, (other, other_code) in _latest_before(definition, due).items():
         if code in due and _before(due[code], other):
             process, predecessor = processes[code], processes[other_code]
@@ -211,7 +145,19 @@ def _impossible_deadlines(definition: WorkflowDefinition) -> Iterator[Finding]:
                 f"“{process.label}” is due {process.deadline}, before “{predecessor.label}”, which it waits for "
                 f"({predecessor.deadline})."
             )
-            yield _error("deadline_before_predecessor", code, message, "Make its deadline later, or the other earlier.")
+            yield error("deadline_before_predecessor", code, message, "Make its deadline later, or the other earlier.")
+    for edge in filter(dependency_rules.holds_back_the_end, definition.dependencies):
+        before, after = due.get(edge.predecessor), due.get(edge.successor)
+        if edge.lag is None or before is None or after is None or _before(after, before):
+            continue
+        if _before(after, tuple(edge.lag.time.after(instant, _WEEKDAYS) for instant in before)):
+            process, predecessor = processes[edge.successor], processes[edge.predecessor]
+            message = (
+                f"“{process.label}” is due {process.deadline}, less than the lag of {edge.lag.time} after "
+                f"“{predecessor.label}” ({predecessor.deadline})."
+            )
+            satisfy = "Make its deadline later, the other earlier, or the lag shorter."
+            yield error("lag_beyond_deadline", edge.successor, message, satisfy)
 
 
 _Instants = tuple[datetime, ...]
@@ -221,7 +167,7 @@ def _latest_before(definition: WorkflowDefinition, due: dict[str, _Instants]) ->
     """For each process the latest deadline among those it waits for. Processes on a cycle are left out."""
     incoming: defaultdict[str, int] = defaultdict(int)
     successors: defaultdict[str, list[str]] = defaultdict(list)
-    for edge in definition.dependencies:
+    for edge in filter(dependency_rules.holds_back_the_end, definition.dependencies):
         incoming[edge.successor] += 1
         successors[edge.predecessor].append(edge.successor)
     free = [process.code for process, _ in definition.processes() if not incoming[process.code]]
@@ -259,8 +205,10 @@ _Rule = Callable[[WorkflowDefinition, Surroundings], Iterable[Finding]]
 _RULES: tuple[_Rule, ...] = (
     _work,
     _calendar,
-    _cycles,
-    _edges,
+    dependency_rules.cycles,
+    dependency_rules.edges,
+    dependency_rules.conditions,
+    dependency_rules.other_workflows,
     _owners,
     _approvals,
     _controls,

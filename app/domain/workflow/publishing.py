@@ -12,23 +12,16 @@ from app.core.errors import Conflict, FieldProblem, NotFound, ValidationFailed
 from app.core.events import RecordCreated, RecordUpdated
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
-from app.domain.jobs.execute import ACTIONS
 from app.domain.workflow.definition_reading import read_definition
 from app.domain.workflow.definitions import WorkflowDefinition
 from app.domain.workflow.events import VersionPublished
-from app.domain.workflow.linter import Finding, Severity, Surroundings, lint
+from app.domain.workflow.linter import Finding, Severity, lint
+from app.domain.workflow.surroundings import surroundings_of
 
 LOCK_VERSION = text(
     """
 SELECT v.state, v.number, w.id AS workflow_id, w.code FROM workflow w JOIN workflow_version v ON v.workflow_id = w.id
 WHERE v.id = :id FOR UPDATE OF w, v
-"""
-)
-READ_SURROUNDINGS = text(
-    """
-SELECT ARRAY(SELECT code FROM role) AS roles,
-       EXISTS (SELECT FROM calendar c JOIN calendar_version v ON v.calendar_id = c.id
-               WHERE c.code = :calendar AND v.state = 'published') AS calendar_published
 """
 )
 RETIRE = text(
@@ -102,14 +95,7 @@ def definition_digest(definition: WorkflowDefinition) -> str:
 
 
 async def _findings(uow: UnitOfWork, definition: WorkflowDefinition) -> list[Finding]:
-    row = (await uow.execute(READ_SURROUNDINGS, {"calendar": definition.calendar})).one()
-    actions = uow.resources.services.get(ACTIONS)
-    around = Surroundings(
-        roles=frozenset(row.roles),
-        actions=None if actions is None else frozenset(actions),
-        calendar_published=row.calendar_published,
-    )
-    return lint(definition, around)
+    return lint(definition, await surroundings_of(uow, definition))
 
 
 _IN_A_VERSION = frozenset({"stage", "process", "process_dependency"})

@@ -1,0 +1,57 @@
+"""What a check of a definition finds, and what it needs to know of the world outside the definition."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from app.domain.workflow.definitions import Dependency
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`place` is the code of a process or stage, or empty for the whole; `satisfy` says what to do."""
+
+    severity: Severity
+    rule: str
+    place: str
+    message: str
+    satisfy: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherWorkflow:
+    """The published version of another workflow; `processes` are labels by code. Empty where none is published."""
+
+    label: str
+    published: bool
+    processes: Mapping[str, str] = field(default_factory=dict)
+    dependencies: tuple[Dependency, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What there is outside the definition. None where it is not known, so that nothing is said about it.
+
+    `workflows`: those that it waits for, and all that these wait for in turn, by code. `condition_problem` says what is
+    wrong with a filter on a process run, None if nothing.
+    """
+
+    roles: frozenset[str] | None = None
+    actions: frozenset[str] | None = None
+    calendar_published: bool = True
+    workflows: Mapping[str, OtherWorkflow] | None = None
+    condition_problem: Callable[[Mapping[str, Any]], str | None] | None = None
+
+
+def error(rule: str, place: str, message: str, satisfy: str) -> Finding:
+    return Finding(Severity.ERROR, rule, place, message, satisfy)
+
+
+def warning(rule: str, place: str, message: str, satisfy: str) -> Finding:
+    return Finding(Severity.WARNING, rule, place, message, satisfy)

@@ -211,6 +211,8 @@ class UnitOfWork:
 
         `key`: not where a job with this key waits for its delay already, so that many changes ask for one job.
         """
+        if key is not None and any(job["key"] == key for job in self._jobs):
+            return UUID(next(job["id"] for job in self._jobs if job["key"] == key))
         id_ = uuid7()
         self._jobs.append(
             {
@@ -254,7 +256,7 @@ class UnitOfWork:
         values = {
             "entries": entries,
             "jobs": jobs,
-            "wake": bool(jobs),
+            "wake": any(job["delay"] < 1 for job in jobs),  # what waits is looked for each second anyway
             "outbox_channel": OUTBOX_CHANNEL,
             "live_channel": LIVE_CHANNEL,
             "topics": _joined(topics),

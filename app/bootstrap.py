@@ -46,6 +46,8 @@ from app.domain.triggers.index import TOPIC as TRIGGERS
 from app.domain.triggers.index import TriggerIndex
 from app.domain.workflow.arranging import arrange_after_change
 from app.domain.workflow.automation import on_job_aborted
+from app.domain.workflow.bulk import FUNCTION as BULK_TRANSITIONS
+from app.domain.workflow.bulk_job import bulk_transitions
 from app.domain.workflow.events import (
     AwaitedRunsMissing,
     ProcessesReleased,
@@ -195,7 +197,7 @@ def _services(settings: Settings) -> dict[str, Any]:
         RECORD_STATES: LifecycleStates(lifecycles),
         RULES: RuleBook(),
         TRIGGERS: TriggerIndex(),
-        "actions": ACTIONS,
+        "actions": {**ACTIONS, BULK_TRANSITIONS: bulk_transitions},
         "process_guards": (breaches_commented,),
         "process_content": (signed_figures,),
         "mail": transport_for(settings),

@@ -30,6 +30,8 @@ class TransitionData(BaseModel):
 
     review_by: AwareDatetime | None = Field(None, description="hold: when somebody looks at it again at the latest")
     assignee_id: UUID | None = Field(None, description="assign: who shall do it")
+    reason_code: str | None = Field(None, max_length=48, description="reject: a reason of the administrators' list")
+    to_level: int | None = Field(None, ge=1, le=9, description="reject: the earlier level that decides anew")
 
 
 class TransitionInput(BaseModel):
@@ -118,7 +120,8 @@ class BlockedOutput(BaseModel):
 
 @router.post(
     "/{id}/transitions/{name}",
-    summary="Do a transition: claim, assign, start, submit, approve, reject, hold, resume, skip, cancel, retry",
+    summary="Do a transition: claim, unclaim, assign, start, submit, approve, reject, hold, resume, request_skip, "
+    "decline_skip, skip, cancel, retry",
     response_model=TransitionOutput,
 )
 async def do_transition(

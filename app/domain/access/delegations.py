@@ -1,4 +1,4 @@
-"""Out of office: who stands in for whom, from when until when. What it allows is decided by the work that it is about."""
+"""Out of office: who stands in for whom, and how long. What it allows is decided by the work that it is about."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -68,10 +68,28 @@ async def actions_on(
     uow: UnitOfWork, row: ProcessRow, content: Content | None, found: Sequence[Requirement]
 ) -> list[ActionState]:
     """As `allowed_actions`, for a process that has been read."""
+    return await _states(uow, row, _offered(row), content, found)
+
+
+async def action_on(uow: UnitOfWork, row: ProcessRow, name: Name) -> ActionState | None:
+    """The verdict on one action; None where the present state does not offer it."""
+    rules = [rule for rule in _offered(row) if rule.name is name]
+    content = await read_content(uow, row) if any(rule.content for rule in rules) else None
+    found = await full_requirements(uow, row, content) if content is not None else ()
+    return next(iter(await _states(uow, row, rules, content, found)), None)
+
+
+async def _states(
+    uow: UnitOfWork,
+    row: ProcessRow,
+    rules: Sequence[Transition],
+    content: Content | None,
+    found: Sequence[Requirement],
+) -> list[ActionState]:
     known: dict[str | None, tuple[Person, ...]] = {}
     result: list[ActionState] = []
     open_ = await open_edges(uow, row)
-    for rule in _offered(row):
+    for rule in rules:
         refused = await _refusal(uow, rule, row, content, found)
         behind, soft = _gates(uow, rule, row, open_)
         refused = refused or behind

@@ -18,6 +18,7 @@ from app.domain.entities.queries import get_record
 from app.domain.jobs.execute import ACTIONS
 from app.domain.workflow.structure import Structure
 from models.registry import Registry
+from models.schema import FieldDef
 
 # What a part's place in the tree says, so the form does not ask for it.
 PLACE = {
@@ -43,12 +44,16 @@ def part_model(registry: Registry, entity: str) -> FormModel:
     tabs = []
     for tab in model.tabs:
         sections = [
-            replace(section, controls=tuple(c for c in section.controls if c.field.name not in PLACE[entity]))
+            replace(section, controls=tuple(c for c in section.controls if _asked(c.field, entity)))
             for section in tab.sections
         ]
         kept = tuple(section for section in sections if section.controls or section.lines)
         tabs.append(replace(tab, sections=kept))
     return replace(model, tabs=tuple(tab for tab in tabs if tab.sections))
+
+
+def _asked(field: FieldDef, entity: str) -> bool:
+    return field.writable and field.name not in PLACE[entity]
 
 
 async def offers(uow: UnitOfWork, parts: Structure) -> Offers:
@@ -136,4 +141,4 @@ def _choices(field: dict[str, Any], values: Sequence[tuple[str, str]]) -> None:
     current = field["value"]
     if current and current not in {value for value, _ in values}:
         options.insert(0, {"value": current, "label": f"{current} (does not exist)"})
-    field |= {"widget": "choice", "options": options, "maxlength": None}
+    field |= {"widget": "choice", "options": options, "maxlength": None, "help": None}

@@ -18,16 +18,17 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from app.cli_accounts import token_app, user_app
+from app.cli_logs import export_xes, replay
 from app.core.embedded import EmbeddedServers, start_embedded, start_or_join
 from app.core.ports import bind_listener
 from app.core.server_error import ServerError
 from app.core.settings import PREFIX, Settings, SettingsError, load_settings
 from app.core.start_state import demo_is_ready, schema_is_newest
 from app.probe import web_answers
+from app.progress_bars import ProgressBars
 from app.supervisor import ChildSpec, StepFailedError, StopRequestedError, Supervisor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +63,8 @@ app = typer.Typer(
 )
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
+app.command()(replay)
+app.command("export-xes")(export_xes)
 
 
 @app.command()
@@ -208,7 +211,7 @@ def demo(
         raise SettingsError("demo mode is off: set STEPS_DEMO=true to load the demo into this database")
     with start_or_join(settings) as servers:
         os.environ.update({**settings.environment(), **_addresses(servers)})
-        with _Bars() as bars:
+        with ProgressBars(out) as bars:
             loaded = asyncio.run(load_demo(load_settings(), bars))
     if loaded:
         out.print("The demo is loaded.")
@@ -229,33 +232,6 @@ def doctor() -> None:
         out.print(f"[{style}]{mark}[/]  {finding.what:<12}", end="")
         out.print(finding.detail, markup=False, soft_wrap=True)
     raise typer.Exit(0 if healthy else 1)
-
-
-class _Bars:
-    """Progress bars, one for each step; shown only once a step takes a second."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=out
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._began = time.monotonic()
-        self._shown = False
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if step not in self._tasks:
-            self._tasks[step] = self._progress.add_task(step, total=total)
-        self._progress.update(self._tasks[step], completed=done, total=total)
-        if not self._shown and time.monotonic() - self._began > 1:
-            self._progress.start()
-            self._shown = True
-
-    def __enter__(self) -> "_Bars":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            self._progress.stop()
 
 
 def _steps(*arguments: str) -> list[str]:

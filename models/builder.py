@@ -48,7 +48,7 @@ def build_models(entities: Iterable[EntityDef]) -> BuiltModels:
     """Map every entity. References and child lines are resolved by table name, so the order does not matter."""
     entities = tuple(entities)
     base = new_base()
-    tables = {entity.name: entity.table_name for entity in entities}
+    tables = {entity.name: entity.qualified_table for entity in entities}
     parents = {
         field.target: entity
         for entity in entities
@@ -58,7 +58,8 @@ def build_models(entities: Iterable[EntityDef]) -> BuiltModels:
     classes: dict[str, type[Any]] = {}
     for entity in entities:
         columns = _columns(entity, tables, parents.get(entity.name))
-        table = Table(entity.table_name, base.metadata, *columns, *_constraints(entity), comment=entity.label)
+        parts = (*columns, *_constraints(entity))
+        table = Table(entity.table_name, base.metadata, *parts, comment=entity.label, schema=entity.schema_name)
         _add_indexes(entity, table)
         classes[entity.name] = _map_class(base, entity, table)
     for entity in entities:
@@ -70,7 +71,7 @@ def build_models(entities: Iterable[EntityDef]) -> BuiltModels:
 def _columns(entity: EntityDef, tables: Mapping[str, str], parent: EntityDef | None) -> list[Column[Any]]:
     columns = standard_columns(soft_delete=entity.soft_delete)
     if entity.kind is EntityKind.CHILD and parent is not None:
-        key = ForeignKey(f"{parent.table_name}.id", ondelete="CASCADE")
+        key = ForeignKey(f"{parent.qualified_table}.id", ondelete="CASCADE")
         columns.append(Column("parent_id", Uuid, key, nullable=False, index=True))
         columns.append(Column("position", Integer, nullable=False, default=0, server_default="0"))
     if entity.kind is EntityKind.TREE:

@@ -5,6 +5,7 @@ all three. What cannot be right whatever the entity is refused here; what depend
 `app.domain.lifecycles.linter`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Condition = dict[str, Any]
-Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=48)]
+Code = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=48)]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 Category = Literal["draft", "active", "waiting", "final", "void"]
 Distinct = Literal["creator", "last_editor", "prior_approver"]
@@ -111,6 +112,10 @@ class TransitionDef(_Part):
         if not isinstance(given, dict):
             return given
         data: dict[str, Any] = _labelled(given)
+        name = data.get("name")
+        if isinstance(name, str) and not name.replace("_", "").isalnum():
+            # Named as an event log names it: the code is made of it, and the name stays the label and the activity.
+            data = {"activities": [name], **data, "name": _code(name)}
         for single, several in (("from", "from"), ("activity", "activities")):
             if isinstance(data.get(single), str):
                 data = {**{k: v for k, v in data.items() if k != single}, several: [data[single]]}
@@ -166,6 +171,10 @@ class LifecycleDef(_Part):
     def plain(self) -> dict[str, Any]:
         """As plain data without what equals its default: for files, the digest and comparisons."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def _code(name: str) -> str:
+    return "_".join(re.findall(r"[a-z0-9]+", name.lower()))[:48].strip("_")
 
 
 def _labelled(data: Any, *, name: str = "name") -> Any:

@@ -18,6 +18,8 @@ RESERVED_FIELD_NAMES = frozenset({
 })  # fmt: skip
 IDENTIFIER = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
 
+SITE_SCHEMA = "ext"
+
 Condition = dict[str, Any]
 """A filter in the one grammar of `app.core.filters`; kept as plain data here."""
 
@@ -337,6 +339,15 @@ class EntityDef(Definition):
     @property
     def table_name(self) -> str:
         return self.table or self.name
+
+    @property
+    def schema_name(self) -> str | None:
+        """The database schema: what is added at run time is kept apart from what migrations own."""
+        return SITE_SCHEMA if self.layer is Layer.SITE else None
+
+    @property
+    def qualified_table(self) -> str:
+        return f"{self.schema_name}.{self.table_name}" if self.schema_name else self.table_name
 
     def field(self, name: str) -> FieldDef:
         """Raises KeyError with the fields there are."""

@@ -31,6 +31,7 @@ class AuditEntry:
     outcome: Outcome = Outcome.OK
     grant_id: UUID | None = None
     allowed_by: str | None = None
+    at: datetime | None = None  # in a replay; else the unit of work's now
 
 
 def plain_value(value: Any) -> Any:

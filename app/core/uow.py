@@ -178,7 +178,7 @@ class UnitOfWork:
             {
                 "n": len(self._entries),
                 "id": str(uuid7()),
-                "at": self.now.isoformat(),
+                "at": (entry.at or self.now).isoformat(),
                 "actor_id": _text(actor.id),
                 "actor_name": actor.name,
                 "on_behalf_of": _text(actor.on_behalf_of),

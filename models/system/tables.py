@@ -96,6 +96,16 @@ metadata_revision = Table(
     Column("summary", Text, nullable=False),
 )
 
+# Entities that were added to this installation at run time, as definitions; their tables are in the schema `ext`.
+site_entity = Table(
+    "site_entity",
+    system_metadata,
+    Column("name", Text, primary_key=True),
+    Column("definition", JSONB, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("installed_at", UtcDateTime, nullable=False),
+)
+
 # The last number given out per entity and period, for human references such as TRD-2026-000042.
 reference_counter = Table(
     "reference_counter",

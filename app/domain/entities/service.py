@@ -1,6 +1,8 @@
 """Write records of any entity: create, change, delete, in bulk too. Screens, API and imports all come through here."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +28,14 @@ from models.schema import EntityDef, EntityKind, FieldType
 MAX_BULK = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record comes from that began its life before it was entered."""
+
+    id: UUID
+    at: datetime
+
+
 async def create_record(uow: UnitOfWork, entity_name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Create one record and return it. Raises Forbidden, ValidationFailed, Conflict."""
     records = await create_records(uow, entity_name, [given], single=True)
@@ -38,9 +48,9 @@ async def create_records(
     given: Sequence[Mapping[str, Any]],
     *,
     single: bool = False,
-    ids: Sequence[UUID] | None = None,
+    origins: Sequence[Origin] | None = None,
 ) -> list[dict[str, Any]]:
-    """Create many records with a fixed number of statements; all or none. `ids`: where the caller chooses them.
+    """Create many records with a fixed number of statements; all or none. `origins`: of those that a log brings.
 
     Raises:
         ValidationFailed: problems of every record, by path `3.field` (or `field` when `single`).
@@ -79,7 +89,7 @@ async def create_records(
         problems += await check_references(uow, entity, checked)
     if problems:
         raise ValidationFailed(problems)
-    rows = await _insert(uow, entity, [values for _, values in checked], ids)
+    rows = await _insert(uow, entity, [values for _, values in checked], origins)
     await _require_inside(uow, "create", entity, [row["id"] for row in rows])
     codec = codec_of(uow.registry, entity_name)
     created = [codec.record(row) for row in rows]
@@ -121,7 +131,7 @@ def _writable_entity(uow: UnitOfWork, entity_name: str) -> EntityDef:
 
 
 async def _insert(
-    uow: UnitOfWork, entity: EntityDef, records: Sequence[Mapping[str, Any]], ids: Sequence[UUID] | None
+    uow: UnitOfWork, entity: EntityDef, records: Sequence[Mapping[str, Any]], origins: Sequence[Origin] | None
 ) -> list[dict[str, Any]]:
     table = uow.table(entity.name)
     codec = codec_of(uow.registry, entity.name)
@@ -132,11 +142,9 @@ async def _insert(
         "updated_at": uow.now,
         "updated_by": uow.actor.id,
     }
-    given = iter(ids or ())
-    rows = [
-        {**_encrypted(uow, entity, codec.columns(values)), **stamp, "id": next(given, None) or uuid7()}
-        for values in records
-    ]
+    rows = [{**_encrypted(uow, entity, codec.columns(values)), **stamp, "id": uuid7()} for values in records]
+    for row, origin in zip(rows, origins or (), strict=False):
+        row |= {"id": origin.id, "created_at": origin.at, "updated_at": origin.at}
     if entity.kind is EntityKind.TREE:
         await _add_paths(uow, entity, rows)
     names = {name for row in rows for name in row}

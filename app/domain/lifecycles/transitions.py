@@ -102,7 +102,7 @@ async def transition_record(
         expected_version = await _write_required(
             uow, entity, record_id, name=name, values=values, expected_version=expected_version
         )
-    command = StepCommand(record_id, name, comment=_comment(comment), expected_version=expected_version)
+    command = StepCommand(record_id, name, comment=read_comment(comment), expected_version=expected_version)
     outcome = (await transition_records(uow, entity=entity, commands=[command]))[0]
     if outcome.refusal is not None:
         raise error_of(outcome.refusal, outcome.from_state)
@@ -275,7 +275,8 @@ async def _write_required(
     return after
 
 
-def _comment(comment: str | None) -> str | None:
+def read_comment(comment: str | None) -> str | None:
+    """The comment without blanks around it, None for an empty one. Raises ValidationFailed for one that is too long."""
     comment = (comment or "").strip() or None
     if comment is not None and len(comment) > MAX_COMMENT:
         raise ValidationFailed([FieldProblem("comment", f"At most {MAX_COMMENT} characters.", "too_long")])

@@ -12,7 +12,19 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from admin_views import site
-from app.api import access, bulk_work, files, finance, forecasts, hooks, openapi, process_runs, schedules, workflow_runs
+from app.api import (
+    access,
+    bulk_work,
+    files,
+    finance,
+    forecasts,
+    hooks,
+    lifecycles,
+    openapi,
+    process_runs,
+    schedules,
+    workflow_runs,
+)
 from app.api.auth.routes import router as auth_router
 from app.api.generated import PREFIX, RecordsApi, RecordsRoute
 from app.api.health import live, ready
@@ -60,7 +72,7 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         Route("/metrics", metrics.endpoint(lambda: _workers(app))),
         Mount("/static", Assets(directory=STATIC)),
     ]
-    features = (access, bulk_work, process_runs, workflow_runs, forecasts, finance, files, schedules, hooks)
+    features = (access, bulk_work, process_runs, workflow_runs, forecasts, finance, files, schedules, hooks, lifecycles)
     for router in (auth_router, *(feature.router for feature in features)):
         app.include_router(router)
     # After the features: what none of them serves is no record, or cannot be done to it, and is answered as such.

@@ -22,6 +22,7 @@ from app.api.deps import actor_of
 from app.api.idempotency import command
 from app.api.list_parameters import known_only, limit, list_query, names, search, whole_number
 from app.api.problems import MethodNotAllowed
+from app.api.record_steps import show_steps, take_step, take_steps
 from app.api.versions import etag, expected_version, is_known
 from app.bootstrap import Runtime
 from app.core.actor import Actor
@@ -55,6 +56,7 @@ class Call:
     entity: EntityDef
     id: UUID | None = None
     field: str = ""
+    step: str = ""
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -92,7 +94,7 @@ class RecordsApi:
 
     async def _answer(self, request: Request) -> Response:
         runtime: Runtime = request.app.state.runtime
-        slug, template, rest = _parts(_path_below(request.scope))
+        slug, template, rest, step = _parts(_path_below(request.scope))
         actor = await actor_of(request)
         resource = resources(runtime.registry).get(slug)
         methods = resource.methods.get(template) if resource is not None else None
@@ -106,7 +108,7 @@ class RecordsApi:
             detail = f"Use {' or '.join(methods)} here.{why}"
             raise MethodNotAllowed(detail, context={"allow": list(methods)})
         id_ = _id(rest, entity) if template.startswith("/{id}") else None
-        return await handler(Call(request, runtime, actor, entity, id_, rest))
+        return await handler(Call(request, runtime, actor, entity, id_, rest, step))
 
 
 class RecordsRoute(BaseRoute):
@@ -123,7 +125,7 @@ class RecordsRoute(BaseRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX, len(scope.get("root_path", ""))):
             return Match.NONE, {}
-        slug, template, _ = _parts(_path_below(scope))
+        slug, template, *_ = _parts(_path_below(scope))
         runtime: Runtime = scope["app"].state.runtime
         resource = resources(runtime.registry).get(slug)
         known = resource is not None and _method(scope) in resource.methods.get(template, ())
@@ -147,20 +149,26 @@ def _path_below(scope: Scope) -> str:
     return path[len(scope.get("root_path", "")) :].removeprefix(PREFIX)
 
 
-def _parts(path: str) -> tuple[str, str, str]:
-    """Slug, template of the rest, and the one variable part of it."""
+def _parts(path: str) -> tuple[str, str, str, str]:
+    """Slug, template of the rest, the id or field in it, and the name of the step in it."""
     match path.removeprefix("/").split("/"):
         case [slug]:
-            return slug, "", ""
+            return slug, "", "", ""
         case [slug, "bulk"]:
-            return slug, "/bulk", ""
+            return slug, "/bulk", "", ""
         case [slug, "lookups", field]:
-            return slug, "/lookups/{field}", field
+            return slug, "/lookups/{field}", field, ""
         case [slug, id_]:
-            return slug, "/{id}", id_
+            return slug, "/{id}", id_, ""
         case [slug, id_, "history"]:
-            return slug, "/{id}/history", id_
-    return "", "", ""
+            return slug, "/{id}/history", id_, ""
+        case [slug, id_, "transitions"]:
+            return slug, "/{id}/transitions", id_, ""
+        case [slug, "transitions", step, "bulk"]:
+            return slug, "/transitions/{name}/bulk", "", step
+        case [slug, id_, "transitions", step]:
+            return slug, "/{id}/transitions/{name}", id_, step
+    return "", "", "", ""
 
 
 def _id(text: str, entity: EntityDef) -> UUID:
@@ -287,6 +295,23 @@ async def _shown(uow: UnitOfWork, entity: EntityDef, record: Mapping[str, Any]) 
     return codec_of(uow.registry, entity.name).json(seen, fields)
 
 
+# -- steps of the record's lifecycle ---------------------------------------------------------------------------------
+
+
+async def _steps(call: Call) -> Response:
+    assert call.id is not None
+    return await show_steps(call.request, call.runtime, call.actor, call.entity, call.id)
+
+
+async def _step(call: Call) -> Response:
+    assert call.id is not None
+    return await take_step(call.request, call.entity, call.id, call.step)
+
+
+async def _step_of_many(call: Call) -> Response:
+    return await take_steps(call.request, call.entity, call.step)
+
+
 # What there is: template -> method -> handler. The description of the API is made from the same table.
 ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "": {"GET": _list, "POST": _create},
@@ -294,12 +319,17 @@ ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "/lookups/{field}": {"GET": _lookup},
     "/{id}": {"GET": _read, "PATCH": _update, "DELETE": _delete},
     "/{id}/history": {"GET": _history},
+    "/{id}/transitions": {"GET": _steps},
+    "/{id}/transitions/{name}": {"POST": _step},
+    "/transitions/{name}/bulk": {"POST": _step_of_many},
 }
 
 
 def offered(entity: EntityDef, template: str) -> Mapping[str, Handler]:
     """The methods of one address of an entity; none where it does not have that address."""
     methods = ROUTES.get(template, {})
+    if "/transitions" in template:
+        return methods if entity.lifecycle and writable(entity) else {}
     if template == "/lookups/{field}" and not any(field.is_reference for field in entity.fields):
         return {}
     return methods if writable(entity) else {name: handler for name, handler in methods.items() if name == "GET"}

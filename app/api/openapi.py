@@ -14,6 +14,7 @@ from app.api.auth.backends import SESSION_COOKIE
 from app.api.bodies import json_response
 from app.api.deps import actor_of, get_runtime
 from app.api.generated import HISTORY_LIMIT, LOOKUP_LIMIT, PREFIX, ROUTES, offered
+from app.api.openapi_steps import LOG_PARAMETERS, NAME, STEP_SCHEMAS, ref
 from app.api.problems import MEDIA_TYPE
 from app.api.schemas import Schema, camel, component_schemas, example_value, visible
 from app.domain.entities.queries import MAX_LIMIT
@@ -40,6 +41,8 @@ in nin lt lte gt gte between contains starts_with is_null under ancestor_of; `an
 
 **Versions**: a change needs the `row_version` that was read, as `If-Match: "3"`. **Once only**: with an
 `Idempotency-Key`, the same command sent again gives the same answer and does nothing.
+
+**Steps** of a record's lifecycle: `GET .../{id}/transitions` says which there are and who may take them, and why not.
 
 **Errors** are `application/problem+json`; `code` is stable, `errors` names each field and what to enter instead.
 """.strip()
@@ -161,7 +164,7 @@ def describe(app: FastAPI, registry: Registry) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas |= {
         "Problem": _PROBLEM, "HistoryEntry": _HISTORY_ENTRY, "Choice": _CHOICE, "BulkResult": _BULK_RESULT,
-        **component_schemas(registry),
+        **STEP_SCHEMAS, **component_schemas(registry),
     }  # fmt: skip
     components["responses"] = {
         "Problem": {
@@ -244,6 +247,26 @@ def _operation(entity: EntityDef, template: str, method: str) -> dict[str, Any]:
         case "/{id}", "DELETE":
             described = _described(
                 f"delete_{entity.name}", f"Delete a {one}", None, status="204", parameters=[_ID, _IF_MATCH]
+            )
+        case "/{id}/transitions", _:
+            summary = f"The steps that a {one} offers, and those that were taken"
+            parameters = [_ID, *LOG_PARAMETERS]
+            described = _described(f"steps_{entity.name}", summary, ref("RecordSteps"), parameters=parameters)
+        case "/{id}/transitions/{name}", _:
+            described = _described(
+                f"step_{entity.name}",
+                f"Take a step of a {one}",
+                ref("StepResult"),
+                body=ref("StepInput"),
+                parameters=[_ID, NAME, _IF_MATCH],
+            )
+        case "/transitions/{name}/bulk", _:
+            described = _described(
+                f"bulk_step_{entity.name}",
+                f"Take a step of many {many}, or say what would happen",
+                ref("BulkSteps"),
+                body=ref("BulkStepsInput"),
+                parameters=[NAME],
             )
         case _:
             described = _described(

@@ -36,6 +36,10 @@ ASKED: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("post", "/process-runs/{id}/transitions/{name}"): {"json": {"expected_version": 1}},
     ("post", "/workflow-runs/{id}/transitions/{name}"): {"json": {"expected_version": 1, "reason": "x"}},
     ("post", "/role-grants/{id}/revoke"): {"json": {"reason": "x"}},
+    ("post", "/lifecycle-versions/{id}/check"): {},
+    ("post", "/lifecycle-versions/{id}/publish"): {"json": {}},
+    ("post", "/lifecycle-versions/{id}/discard"): {},
+    ("post", "/lifecycles/{id}/draft"): {},
     ("get", "/files/{id}/content"): {},
     ("get", "/files/{id}/versions"): {},
     ("delete", "/files/{id}"): {"params": {"reason": "x"}},
@@ -244,6 +248,8 @@ async def test_no_route_of_the_whole_table_lets_anything_of_the_other_desk_out_o
             request: dict[str, Any] = dict(ASKED.get((method, short), {}))
             if generated and method in ("post", "patch"):
                 request["json"] = [{"op": "delete", "id": id_, "version": 1}] if path.endswith("/bulk") else {}
+            if template.endswith("/transitions/{name}/bulk"):
+                request["json"] = {"ids": [id_]}
             answer = await desks.client().request(method, path, headers={"if-match": '"1"'}, **request)
             desks.check(answer)
             hidden = entity is not None and entity.name in desks.hidden

@@ -107,6 +107,17 @@ async def new_draft_from(uow: UnitOfWork, *, version_id: UUID) -> UUID:
     return await save_draft(uow, entity=entity, definition=definition)
 
 
+async def source_of_draft(uow: UnitOfWork, *, lifecycle_id: UUID) -> UUID:
+    """The version that a new draft is a copy of: the published one, else the latest. Raises Forbidden, NotFound."""
+    authorize(uow, "read", "lifecycle_version")
+    table = uow.table("lifecycle_version")
+    of = select(table.c.id).where(table.c.lifecycle_id == lifecycle_id)
+    found: UUID | None = await uow.scalar(of.order_by((table.c.state == "published").desc(), table.c.number.desc()))
+    if found is None:
+        raise NotFound("There is no such lifecycle, or it has no version yet to copy.")
+    return found
+
+
 async def check_version(uow: UnitOfWork, *, version_id: UUID) -> list[Finding]:
     """What the linter says about a version, errors first."""
     authorize(uow, "read", "lifecycle_version")

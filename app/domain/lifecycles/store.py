@@ -1,18 +1,24 @@
 """Lifecycle versions in rows: written as drafts, read back as definitions, loaded as what is in force."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy import Row, delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.core.errors import NotFound
+from app.core.errors import Conflict, NotFound
+from app.core.filters import FilterError
 from app.core.uow import UnitOfWork
 from app.domain.lifecycles.compiled import CompiledLifecycle, Lifecycles, compile_version, lifecycles_of
 from models.base import uuid7
 from models.lifecycle import Approvals, Effect, LifecycleDef, StateDef, TransitionDef
 from models.registry import Registry
+
+log = logging.getLogger("steps.lifecycles")
 
 _READ = """
 SELECT v.id, v.number, v.state, v.initial, l.id AS lifecycle_id, l.code, l.label, l.description, l.entity, l.priority,
@@ -25,6 +31,12 @@ FROM lifecycle_version v JOIN lifecycle l ON l.id = v.lifecycle_id
 """
 READ_VERSION = text(f"{_READ} WHERE v.id = :id")
 READ_IN_FORCE = text(f"{_READ} WHERE v.state = 'published' AND l.active")
+READ_HEAD = text(
+    """
+SELECT v.id, v.number, v.state, v.row_version, l.id AS lifecycle_id, l.code, l.label, l.entity, l.protected, l.active
+FROM lifecycle_version v JOIN lifecycle l ON l.id = v.lifecycle_id WHERE v.id = :id
+"""
+)
 NEXT_NUMBER = text("SELECT coalesce(max(number), 0) + 1 FROM lifecycle_version WHERE lifecycle_id = :lifecycle_id")
 
 
@@ -34,26 +46,71 @@ async def load_in_force(engine: AsyncEngine, registry: Registry, into: Lifecycle
         if await connection.scalar(text("SELECT to_regclass('lifecycle_version')")) is None:
             return
         rows = (await connection.execute(READ_IN_FORCE)).all()
-    into.replace(_compiled(row, registry) for row in rows if row.entity in registry.entities)
+    into.replace(_readable(rows, registry))
+
+
+def _readable(rows: Sequence[Row[Any]], registry: Registry) -> Iterator[CompiledLifecycle]:
+    """Those that fit their entity as it is now. One that does not must not keep the whole platform from starting."""
+    for row in rows:
+        try:
+            if row.entity in registry.entities:
+                yield _compiled(row, registry)
+        except (ValidationError, FilterError) as error:
+            log.error("lifecycle_not_readable", extra={"lifecycle": row.code, "version": row.number, "why": str(error)})
 
 
 async def version_of(uow: UnitOfWork, version_id: UUID) -> CompiledLifecycle:
-    """The version a record is pinned to: from memory, or read once. Raises NotFound."""
+    """The version a record is pinned to: from memory, or read once. Raises NotFound, Conflict for a broken one."""
     known = lifecycles_of(uow.resources.services)
     version = known.versions.get(version_id)
     if version is None:
-        row = (await uow.execute(READ_VERSION, {"id": version_id})).first()
+        row = await read_version(uow, version_id)
         if row is None:
             raise NotFound("There is no such lifecycle version.")
-        version = _compiled(row, uow.registry)
+        try:
+            version = _compiled(row, uow.registry)
+        except (ValidationError, FilterError, KeyError) as error:
+            raise Conflict(
+                f"Version {row.number} of the lifecycle {row.label} cannot be read: it does not fit "
+                f"{row.entity} as that is defined now. An administrator has to correct the definition."
+            ) from error
         if row.state != "draft":
             known.versions[version_id] = version
     return version
 
 
+async def read_version(uow: UnitOfWork, version_id: UUID) -> Row[Any] | None:
+    """A version with its lifecycle, states and transitions as rows hold them; `definition_of` reads it."""
+    return (await uow.execute(READ_VERSION, {"id": version_id})).first()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionHead:
+    """Which lifecycle a version is of."""
+
+    id: UUID
+    number: int
+    state: str
+    row_version: int
+    lifecycle_id: UUID
+    code: str
+    label: str
+    entity: str
+    protected: bool
+    active: bool
+
+
+async def head_of(uow: UnitOfWork, version_id: UUID) -> VersionHead:
+    """Raises NotFound."""
+    row = (await uow.execute(READ_HEAD, {"id": version_id})).first()
+    if row is None:
+        raise NotFound("There is no such lifecycle version.")
+    return VersionHead(**row._mapping)
+
+
 async def read_definition(uow: UnitOfWork, version_id: UUID) -> tuple[LifecycleDef, str]:
     """A version, draft or not, as a definition, and the entity it is for. Raises NotFound, pydantic.ValidationError."""
-    row = (await uow.execute(READ_VERSION, {"id": version_id})).first()
+    row = await read_version(uow, version_id)
     if row is None:
         raise NotFound("There is no such lifecycle version.")
     return definition_of(row), row.entity

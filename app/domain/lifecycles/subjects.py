@@ -41,25 +41,59 @@ async def lock_subjects(
         NotFound: one of them does not exist, or the actor may not see it.
         Conflict: one of them follows no lifecycle.
     """
+    entity = steppable(uow, entity_name)
+    records = await _read(uow, entity, ids, lock=lock)
+    if len(records) != len(set(ids)):
+        raise NotFound(f"There is no such {entity.label.lower()}, or you may not see it.")
+    found: dict[UUID, Subject] = {}
+    for record in records:
+        if record.get("lifecycle_version") is None:
+            raise Conflict(f"“{_title(entity, record)}” follows no lifecycle, so it takes no steps.")
+        found[record["id"]] = await _subject(uow, entity, record)
+    return found
+
+
+async def visible_subjects(
+    uow: UnitOfWork, entity_name: str, ids: Collection[UUID], *, lock: bool = False
+) -> tuple[dict[UUID, Subject], dict[UUID, str]]:
+    """Those of the records that the actor sees: with their lifecycle, and the titles of those that follow none.
+
+    Raises Forbidden where the actor may read no record of the entity.
+    """
+    entity = steppable(uow, entity_name)
+    found: dict[UUID, Subject] = {}
+    without: dict[UUID, str] = {}
+    for record in await _read(uow, entity, ids, lock=lock):
+        if record.get("lifecycle_version") is None:
+            without[record["id"]] = _title(entity, record)
+        else:
+            found[record["id"]] = await _subject(uow, entity, record)
+    return found, without
+
+
+def steppable(uow: UnitOfWork, entity_name: str) -> EntityDef:
+    """The entity, whose records can take steps. Raises Forbidden to who may not read it, Conflict for other kinds."""
     authorize(uow, "read", entity_name)
     entity = uow.registry.entity(entity_name)
     if not entity.lifecycle or entity.managed:
         raise Conflict(f"{entity.label_plural} take no steps of a lifecycle by this way.")
-    table = uow.table(entity_name)
-    wanted = scope(select(table).where(table.c.id.in_(list(ids))), uow, "read", entity_name).order_by(table.c.id)
-    rows = (await uow.execute(wanted.with_for_update(of=table) if lock else wanted)).mappings().all()
-    if len(rows) != len(set(ids)):
-        raise NotFound(f"There is no such {entity.label.lower()}, or you may not see it.")
-    codec = codec_of(uow.registry, entity_name)
-    found: dict[UUID, Subject] = {}
-    for row in rows:
-        record = codec.record(row)
-        title = str(record.get(entity.title_field) or entity.label)
-        if record.get("lifecycle_version") is None:
-            raise Conflict(f"“{title}” follows no lifecycle, so it takes no steps.")
-        lifecycle = await version_of(uow, record["lifecycle_version"])
-        found[record["id"]] = Subject(lifecycle, entity, record, title)
-    return found
+    return entity
+
+
+async def _read(uow: UnitOfWork, entity: EntityDef, ids: Collection[UUID], *, lock: bool) -> list[dict[str, Any]]:
+    table = uow.table(entity.name)
+    wanted = scope(select(table).where(table.c.id.in_(list(ids))), uow, "read", entity.name).order_by(table.c.id)
+    codec = codec_of(uow.registry, entity.name)
+    rows = await uow.execute(wanted.with_for_update(of=table) if lock else wanted)
+    return [codec.record(row) for row in rows.mappings()]
+
+
+async def _subject(uow: UnitOfWork, entity: EntityDef, record: dict[str, Any]) -> Subject:
+    return Subject(await version_of(uow, record["lifecycle_version"]), entity, record, _title(entity, record))
+
+
+def _title(entity: EntityDef, record: Mapping[str, Any]) -> str:
+    return str(record.get(entity.title_field) or entity.label)
 
 
 async def read_people(uow: UnitOfWork, subjects: Mapping[UUID, Subject], steps: Collection[TransitionDef]) -> None:

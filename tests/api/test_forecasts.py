@@ -12,7 +12,6 @@ from tests.service.workflow.bank import manual
 @pytest.fixture
 async def run(api: Api) -> str:
     run_id = await api.run([manual("a"), manual("b")], [("a", "b")])
-    await api.caller("preparer")
     return f"/workflow-runs/{run_id}/forecast"
 
 

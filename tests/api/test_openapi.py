@@ -64,6 +64,7 @@ async def test_the_routes_of_the_features_are_these(api: Api) -> None:
             "GET /api/v1/me",
             "GET /api/v1/process-runs/{id}/actions",
             "GET /api/v1/process-runs/{id}/waiting-for",
+            "GET /api/v1/workflow-runs/{id}/forecast",
             "POST /api/v1/auth/password",
             "POST /api/v1/auth/sign-in",
             "POST /api/v1/auth/sign-out",

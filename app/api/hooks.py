@@ -39,6 +39,7 @@ class ReceiptOutput(BaseModel):
     },
 )
 async def call_hook(
+    *,
     token: Annotated[str, Path(max_length=64)],
     request: Request,
     runtime: CurrentRuntime,

@@ -45,7 +45,7 @@ class ClashOutput(BaseModel):
 class OccurrenceOutput(BaseModel):
     period: str
     nominal_date: date
-    date: date
+    day: date
     weekday: str
     business_date: date
     variant: str
@@ -112,7 +112,7 @@ def _occurrence(row: Simulated) -> OccurrenceOutput:
     return OccurrenceOutput(
         period=one.period.label,
         nominal_date=one.nominal,
-        date=one.day,
+        day=one.day,
         weekday=f"{one.day:%A}",
         business_date=one.business_date,
         variant=row.variant,

@@ -200,7 +200,8 @@ def name_pattern(pattern: str) -> re.Pattern[str]:
     position = 0
     for match in re.finditer(r"\{([a-z][a-z0-9_]*)\}|\*", pattern):
         parts.append(re.escape(pattern[position : match.start()]))
-        parts.append(f"(?P<{match[1]}>[^/]{{1,64}}?)" if match[1] else "[^/]{0,200}?")
+        # A placeholder takes letters, digits and dashes, so that it ends where a * can begin.
+        parts.append(f"(?P<{match[1]}>[A-Za-z0-9-]{{1,64}})" if match[1] else "[^/]{0,200}")
         position = match.end()
     parts.append(re.escape(pattern[position:]))
     if len(parts) > 21:

@@ -46,13 +46,15 @@ def require_signed(secret: str, *, delivery: str, timestamp: str, signatures: st
         BadSignature: with what is wrong.
     """
     if not _DELIVERY.fullmatch(delivery):
-        raise BadSignature("webhook-id is missing: 1 to 150 visible characters that name the delivery")
+        raise BadSignature("the header webhook-id is missing: 1 to 150 visible characters that name the delivery")
     if not _TIMESTAMP.fullmatch(timestamp):
-        raise BadSignature("webhook-timestamp is missing: seconds since 1970")
+        raise BadSignature("the header webhook-timestamp is missing: seconds since 1970")
     if abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
-        raise BadSignature("webhook-timestamp is more than five minutes away from now")
+        raise BadSignature("the header webhook-timestamp is more than five minutes away from now")
     wanted = sign(secret, delivery=delivery, timestamp=int(timestamp), body=body)
     # Each is compared in full, so that the time it takes says nothing.
     fits = [hmac.compare_digest(given.encode(), wanted.encode()) for given in signatures.split()[:10]]
     if not any(fits):
-        raise BadSignature("webhook-signature does not fit: v1, and the base64 of HMAC-SHA256 over id.timestamp.body")
+        raise BadSignature(
+            "the header webhook-signature does not fit: v1, and the base64 of HMAC-SHA256 over id.timestamp.body"
+        )

@@ -67,6 +67,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
         (
             PageItem("/workflows", "Workflows", "sitemap", "workflow"),
             ListItem("workflow"),
+            ListItem("rule"),
             PageItem("/hierarchies", "Hierarchies", "binary-tree", "hierarchy"),
             ListItem("hierarchy_node"),
             ListItem("calendar"),
@@ -103,6 +104,7 @@ REPLACED_BY = {
 }
 # Records that have a page made for them; every other one has the generated page.
 RECORD_PAGES = {
+    "rule": "/rules",
     "workflow": "/workflows",
     "workflow_version": "/workflow-versions",
     "workflow_run": "/runs",

@@ -29,6 +29,7 @@ from admin_views import (
     notices,
     preferences,
     process,
+    rules,
     runs,
     saved_views,
     signing,
@@ -59,6 +60,7 @@ FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
     process.ROUTES,
     jobs.ROUTES,
     hierarchies.ROUTES,
+    rules.ROUTES,
     workflows.ROUTES,
     designer_changes.ROUTES,
 )

@@ -48,7 +48,7 @@ class Desk(Api):
             await update_record(uow, "event_trigger", trigger["id"], values, expected_version=version)
         await self.runtime.reload_triggers()
 
-    async def trade(self, **values: Any) -> dict[str, Any]:
+    async def enter_trade(self, **values: Any) -> dict[str, Any]:
         given = {
             "reference": f"X-{uuid7().hex[-8:]}", "book": str(self.nodes["G10-1"]), "trade_date": "2026-10-30",
             "product": "spot", "currency": "USD", "quantity": "1000", "rate": "1.1", "counterparty": "A", **values,

@@ -25,10 +25,10 @@ ON_TRADE = {"kind": "event", "entity": "trade", "business_date_rule": "payload",
 
 async def test_a_record_for_which_the_condition_holds_starts_the_run_of_its_date(desk: Desk) -> None:
     await desk.trigger(**ON_TRADE, condition={"currency": "USD", "book.code": "G10-1"})
-    await desk.trade(currency="EUR")
-    await desk.trade(book=str(desk.nodes["EM-1"]))
+    await desk.enter_trade(currency="EUR")
+    await desk.enter_trade(book=str(desk.nodes["EM-1"]))
     assert await desk.firings() == []
-    await desk.trade()
+    await desk.enter_trade()
     assert await desk.outcomes() == [("pending", None)]
     assert await desk.references() == []
     await desk.work()
@@ -41,8 +41,8 @@ async def test_a_record_for_which_the_condition_holds_starts_the_run_of_its_date
 
 async def test_a_second_record_of_the_date_finds_the_run_there(desk: Desk) -> None:
     await desk.trigger(**ON_TRADE)
-    await desk.trade()
-    await desk.trade()
+    await desk.enter_trade()
+    await desk.enter_trade()
     await desk.work()
     firings = await desk.firings()
     assert [row["outcome"] for row in firings] == ["started", "existing"]
@@ -51,7 +51,7 @@ async def test_a_second_record_of_the_date_finds_the_run_there(desk: Desk) -> No
 
 async def test_a_job_that_comes_twice_or_at_once_changes_nothing(desk: Desk) -> None:
     await desk.trigger(**ON_TRADE)
-    await desk.trade()
+    await desk.enter_trade()
     await desk.work(times=3)
     await asyncio.gather(*(desk.work() for _ in range(4)))
     (firing,) = await desk.firings()
@@ -61,7 +61,7 @@ async def test_a_job_that_comes_twice_or_at_once_changes_nothing(desk: Desk) -> 
 
 async def test_a_trigger_hears_only_the_change_it_waits_for(desk: Desk) -> None:
     await desk.trigger(**ON_TRADE, change="changed", condition={"late": True})
-    trade = await desk.trade()
+    trade = await desk.enter_trade()
     assert await desk.firings() == []
     async with desk.runtime.uow(SYSTEM) as uow:
         await update_record(
@@ -96,7 +96,7 @@ def _trade(desk: Desk, number: int) -> dict[str, Any]:
 async def test_no_more_than_the_limit_of_an_hour_start_and_the_others_are_recorded(desk: Desk) -> None:
     await desk.trigger(**ON_TRADE, most_per_hour=2)
     for _ in range(4):
-        await desk.trade()
+        await desk.enter_trade()
     assert await desk.outcomes() == [
         ("pending", None),
         ("pending", None),
@@ -107,7 +107,7 @@ async def test_no_more_than_the_limit_of_an_hour_start_and_the_others_are_record
 
 async def test_a_node_and_a_variant_come_from_the_record(desk: Desk) -> None:
     await desk.trigger(**ON_TRADE, node_field="book", variant_field="currency")
-    await desk.trade(book=str(desk.nodes["EM-2"]), currency="TRY")
+    await desk.enter_trade(book=str(desk.nodes["EM-2"]), currency="TRY")
     await desk.work()
     assert await desk.references() == ["W-20261030-EM-2-TRY"]
 
@@ -128,11 +128,11 @@ async def test_the_business_date_follows_the_day_on_which_it_happened(desk: Desk
 async def test_what_keeps_the_workflow_from_running_is_the_reason(desk: Desk) -> None:
     trigger = await desk.trigger(**ON_TRADE)
     await desk.count("WITH u AS (UPDATE workflow SET active = false RETURNING 1) SELECT count(*) FROM u")
-    await desk.trade()
+    await desk.enter_trade()
     await desk.work()
     assert await desk.outcomes() == [("refused", "The workflow Close is not active; activate it before it runs.")]
     await desk.change(trigger, active=False)
-    await desk.trade()
+    await desk.enter_trade()
     assert len(await desk.firings()) == 1
 
 
@@ -141,7 +141,7 @@ async def test_a_fault_is_noted_and_the_next_attempt_may_succeed(desk: Desk, mon
         raise RuntimeError("SELECT secret")
 
     await desk.trigger(**ON_TRADE)
-    await desk.trade()
+    await desk.enter_trade()
     monkeypatch.setattr("app.domain.triggers.firing.create_run", broken)
     with pytest.raises(RuntimeError):
         await desk.work()

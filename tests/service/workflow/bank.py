@@ -21,6 +21,7 @@ DAY = date(2026, 10, 30)
 ROLES = ("admin", "preparer", "controller", "desk_head", "operations", "auditor")
 DUE = "BD+0 18:00 Europe/Berlin"
 
+Edge = tuple[str, ...] | Mapping[str, Any]
 Change = tuple[str, str, Mapping[str, Any]]
 
 
@@ -79,9 +80,9 @@ class Bank(World):
         )
 
     async def publish(
-        self, processes: Iterable[Mapping[str, Any]], edges: Iterable[tuple[str, ...]] = (), code: str = "W"
+        self, processes: Iterable[Mapping[str, Any]], edges: Iterable[Edge] = (), code: str = "W"
     ) -> UUID:
-        """Publish a workflow of one stage. An edge is (from, to) or (from, to, accepted states...)."""
+        """Publish a workflow of one stage. An edge is (from, to), (from, to, accepted states...) or a dependency."""
         data = {
             "code": code,
             "label": "Close",
@@ -90,18 +91,14 @@ class Bank(World):
             "node_hierarchy": "DESK",
             "node": "FX",
             "stages": [{"code": "s1", "label": "Stage", "processes": [_process(p) for p in processes]}],
-            "dependencies": [
-                {"from": edge[0], "to": edge[1], "accepts": list(edge[2:]) or ["done", "skipped"]} for edge in edges
-            ],
+            "dependencies": [_edge(edge) for edge in edges],
         }
         async with self.runtime.uow(SYSTEM) as uow:
             version_id = await save_draft(uow, definition=read_workflow(data))
             await publish(uow, version_id=version_id)
         return version_id
 
-    async def run(
-        self, processes: Iterable[Mapping[str, Any]], edges: Iterable[tuple[str, ...]] = (), code: str = "W"
-    ) -> UUID:
+    async def run(self, processes: Iterable[Mapping[str, Any]], edges: Iterable[Edge] = (), code: str = "W") -> UUID:
         """Publish and create the run of `DAY`, which the other methods are about."""
         await self.publish(processes, edges, code)
         async with self.runtime.uow(SYSTEM) as uow:
@@ -164,6 +161,12 @@ def automatic(code: str, **values: Any) -> dict[str, Any]:
 def reviewed(code: str, *roles: str, **values: Any) -> dict[str, Any]:
     """Manual work that is submitted and then approved."""
     return {**approval(code, *roles, **values), "kind": "manual"}
+
+
+def _edge(edge: Edge) -> dict[str, Any]:
+    if isinstance(edge, Mapping):
+        return dict(edge)
+    return {"from": edge[0], "to": edge[1], "accepts": list(edge[2:]) or ["done", "skipped"]}
 
 
 def _process(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from app.core.start_state import DEMO_LOADED, remember_demo
 from app.core.uow import UnitOfWork
 from app.demo.history import run_history, run_today
 from app.demo.package import DemoPackage, DemoUser
+from app.demo.rules import load_rule
 from app.domain.access.accounts import AccountKind, create_user, find_account, set_password
 from app.domain.access.grants import grant_role
 from app.domain.access.passwords import verify_password
@@ -219,8 +220,9 @@ async def _rate_parameter(uow: UnitOfWork, package: DemoPackage) -> None:
 
 
 async def _thresholds(uow: UnitOfWork, package: DemoPackage, nodes: dict[str, UUID]) -> None:
+    rule = str(await load_rule(uow, package.threshold_rule()))
     rows = [
-        {name: value for name, value in {**row, "node": str(nodes[row["node"]])}.items() if value}
+        {name: value for name, value in {**row, "node": str(nodes[row["node"]]), "rule": rule}.items() if value}
         for row in package.thresholds()
     ]
     await create_records(uow, "pnl_threshold", rows)

@@ -85,6 +85,11 @@ class DemoPackage:
         path: Path = self.folder / self.settings["workflow"]
         return path.read_text("utf-8")
 
+    def threshold_rule(self) -> dict[str, Any]:
+        """The business rule that the thresholds ask, as its file has it."""
+        given: dict[str, Any] = yaml.safe_load((self.folder / self.settings["threshold_rule"]).read_text("utf-8"))
+        return given
+
     def positions(self) -> Iterator[tuple[date, str, str, Decimal]]:
         """(date, book, currency, quantity) at the close of the day before the first trades."""
         for row in self._rows(self.settings["positions"]):

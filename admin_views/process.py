@@ -13,13 +13,12 @@ from uuid import UUID
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response, StreamingResponse
 
-from admin_views import process_parts, process_trail, process_view
+from admin_views import forecast_view, process_parts, process_trail, process_view
 from admin_views.pages import PageRoute
 from admin_views.process_view import Drawn, Refused
 from admin_views.visit import Visit, record_id
 from app.core.errors import Forbidden, InvalidRequest, NotFound, StepsError, Unauthenticated
 from app.core.uow import UnitOfWork
-from app.domain.access.decisions import decide
 from app.domain.access.scope import require_in_scope
 from app.domain.documents.files import attach_file, open_file
 from app.domain.finance.breaches import comment_breach
@@ -32,7 +31,8 @@ from app.domain.workflow.process_page import ProcessDetail, process_detail
 from app.domain.workflow.process_record import ProcessRecord, process_record
 from app.domain.workflow.process_row import read_process
 from app.domain.workflow.states import Guard, Name, ProcessKind, ProcessState
-from app.domain.workflow.transitions import TransitionResult, acting_as, transition
+from app.domain.workflow.transitions import TransitionResult, transition
+from app.domain.workflow.ways import seeing_for_others, ways_to_act
 
 CHUNK = 1 << 16
 GONE = "There is no such process, or you may not see it."
@@ -62,7 +62,9 @@ async def transition_page(visit: Visit) -> Response:
     """Do a transition; `version` is the one on which the person decided."""
     id_, form = _process_id(visit), await visit.form()
     name = visit.request.path_params["name"]
-    typed = {key: _text(form, key) for key in ("reason", "comment", "review_by", "assignee_id")}
+    typed = {
+        key: _text(form, key) for key in ("reason", "comment", "review_by", "assignee_id", "reason_code", "to_level")
+    }
     version = _version(form)
 
     async def change(uow: UnitOfWork) -> TransitionResult:
@@ -73,7 +75,12 @@ async def transition_page(visit: Visit) -> Response:
             expected_version=version,
             reason=typed["reason"] or None,
             comment=typed["comment"] if "comment" in form else None,
-            data={"review_by": _instant(visit, typed["review_by"]), "assignee_id": _uuid(typed["assignee_id"])},
+            data={
+                "review_by": _instant(visit, typed["review_by"]),
+                "assignee_id": _uuid(typed["assignee_id"]),
+                "reason_code": typed["reason_code"] or None,
+                "to_level": int(typed["to_level"]) if typed["to_level"].isdecimal() else None,
+            },
         )
 
     done = await _change(visit, id_, place=name, typed=typed, change=change)
@@ -208,6 +215,9 @@ async def file_page(visit: Visit) -> Response:
 async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Response:
     async with visit.uow() as uow:
         parts = await _read(uow, id_)
+        predicted = None
+        if not parts.detail.row.state.closed:
+            predicted = await forecast_view.predicted(visit, uow, id_)
         drawn = Drawn(
             parts.detail,
             parts.record,
@@ -217,6 +227,7 @@ async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Resp
             parts.unprepared,
             parts.figures is not None or not parts.detail.content.figures,
             refused,
+            predicted,
         )
         row = parts.detail.row
         status = refused.error.status if refused is not None else 200
@@ -232,17 +243,16 @@ async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Resp
 async def _read(uow: UnitOfWork, id_: UUID) -> PageParts:
     detail = await process_detail(uow, id_)
     row = detail.row
-    record = await process_record(uow, row, rank=detail.names.rank)
-    figures = None
-    if row.node_id is not None and row.kind is not ProcessKind.AUTOMATIC:
-        figures = await node_figures(uow, node_id=row.node_id, business_date=row.business_date, process_run_id=row.id)
-    decision = decide(uow.resources.policy, uow.registry, uow.actor, "transition:check", "process_run")
-    unprepared = (
-        check_preparing(row, acting_as(uow, decision))
-        if decision is not None
-        else Refusal(Guard.PERMISSION, "Your roles do not prepare processes.")
-    )
-    return PageParts(detail, record, figures, unprepared)
+    with seeing_for_others(uow, row):
+        record = await process_record(uow, row, rank=detail.names.rank)
+        figures = None
+        if row.node_id is not None and row.kind is not ProcessKind.AUTOMATIC:
+            figures = await node_figures(
+                uow, node_id=row.node_id, business_date=row.business_date, process_run_id=row.id
+            )
+    refusals = [check_preparing(row, way.acting) for way in ways_to_act(uow, row, "transition:check")]
+    unprepared = Refusal(Guard.PERMISSION, "Your roles do not prepare processes.")
+    return PageParts(detail, record, figures, None if None in refusals else next(iter(refusals), unprepared))
 
 
 def _page(visit: Visit, drawn: Drawn, figures: NodeFigures | None) -> dict[str, Any]:
@@ -293,7 +303,7 @@ def _error_above(drawn: Drawn) -> str:
 
 def asks(name: Name) -> bool:
     """Whether the action has a dialog, in which its refusal is shown."""
-    return name not in (Name.CLAIM, Name.START, Name.RESUME, Name.RETRY)
+    return name not in (Name.CLAIM, Name.UNCLAIM, Name.START, Name.RESUME, Name.RETRY)
 
 
 # -- changing ----------------------------------------------------------------------------------------------------------
@@ -319,14 +329,24 @@ def said(result: TransitionResult) -> str:
             return "Submitted. It waits for approval now."
         case Name.SUBMIT:
             return f"Submitted and done.{more}"
+        case Name.APPROVE if result.to_state is ProcessState.IN_REVIEW and result.signatures:
+            return f"Signed. Level {result.level} needs more signatures."
         case Name.APPROVE if result.to_state is ProcessState.IN_REVIEW:
             return f"Signed. Level {result.level} decides next."
         case Name.APPROVE:
             return f"Approved and done.{more}"
+        case Name.REJECT if result.to_state is ProcessState.IN_REVIEW:
+            return f"Sent back to level {result.level}; round {result.round} begins."
         case Name.REJECT:
             return f"Sent back; round {result.round} begins."
         case Name.CLAIM:
             return "It is yours now."
+        case Name.UNCLAIM:
+            return "It is free for others to take."
+        case Name.REQUEST_SKIP:
+            return "Asked. Somebody else confirms it or declines it."
+        case Name.DECLINE_SKIP:
+            return "Declined. It is to be done."
         case Name.START:
             return "Started."
         case Name.ASSIGN:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from admin_views.process_view import Drawn, role_name, short_hash, tone
+from admin_views.process_view import PART_IN_IT, Drawn, role_name, short_hash, tone
 from app.domain.workflow.content import digest
 from app.domain.workflow.edges import EdgeType
 from app.domain.workflow.neighbours import Neighbour
 from app.domain.workflow.process_page import Approval, HistoryLine
 from app.domain.workflow.process_record import Entry, Stamp
+from app.domain.workflow.process_row import LevelRule
 from app.domain.workflow.states import Guard, Name, ProcessKind, ProcessState
 
 SHOWN_ENTRIES = 12
@@ -17,6 +18,7 @@ SAID = {
     Name.SUBMIT: "Submitted", Name.REJECT: "Rejected", Name.HOLD: "Put it on hold",
     Name.RESUME: "Resumed", Name.SKIP: "Skipped", Name.CANCEL: "Cancelled", Name.RETRY: "Tried again",
     Name.BEGIN: "Began", Name.FINISH: "Finished", Name.FAIL: "Failed",
+    Name.UNCLAIM: "Gave it back", Name.REQUEST_SKIP: "Asked to skip it", Name.DECLINE_SKIP: "Declined to skip it",
 }  # fmt: skip
 
 
@@ -32,7 +34,7 @@ def approvals(drawn: Drawn) -> dict[str, Any] | None:
         "summary": f"{done} of {len(levels)} signed",
         "maker": _maker(drawn),
         "levels": levels,
-        "earlier": [_earlier(drawn, a) for a in detail.approvals if a.round < row.round],
+        "earlier": [_earlier(drawn, a) for a in detail.approvals if a.voided or a.decision == "rejected"],
         "comment": row.comment if row.submitted_at or row.state.closed else None,
     }
 
@@ -55,31 +57,46 @@ def _maker(drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def _level(drawn: Drawn, number: int, role: str, found: Approval | None, signed_now: str) -> dict[str, Any]:
-    row = drawn.detail.row
-    base = {"title": f"Level {number}, {role_name(role).lower()}", "at": "", "text": "", "you": False, "hash": None}
-    if found is not None:
-        person = drawn.person(found.actor, found.actor_id)
-        return {
-            **base,
-            "state": "done" if found.decision == "approved" else "rejected",
-            "text": f"{person['name']} {found.decision}",
-            "you": person["you"],
-            "at": drawn.clock(found.at),
-            "hash": short_hash(found.snapshot_hash),
-            "same": found.snapshot_hash == signed_now if found.snapshot_hash and drawn.comparable else None,
-            "reason": found.reason,
-        }
+def _level(drawn: Drawn, rule: LevelRule, signed_now: str) -> dict[str, Any]:
+    """A level with its signatures: those that count, and while it is open how many are missing."""
+    row, number = drawn.detail.row, rule.level
+    signed = [a for a in drawn.detail.approvals if a.level == number and a.decision == "approved" and not a.voided]
+    who = " in ".join(part for part in (role_name(rule.role).lower(), rule.group or "") if part)
+    base = {
+        "title": f"Level {number}, {who}",
+        "at": drawn.clock(signed[-1].at) if signed else "",
+        "due_at": None,
+        "gates": [],
+        "signatures": [_signature(drawn, a, signed_now) for a in signed],
+        "count": f"{len(signed)} of {rule.needed}" if rule.needed > 1 else "",
+    }
+    if len(signed) >= rule.needed:
+        return {**base, "state": "done", "text": ""}
     if row.state is ProcessState.IN_REVIEW and row.level == number:
-        return {**base, "state": "in_review", "text": "Open", "due_at": row.due_at, "gates": _gates(drawn)}
+        missing = rule.needed - len(signed)
+        text = "Open" if rule.needed == 1 else f"Open, {missing} signature{'s' if missing > 1 else ''} missing"
+        return {**base, "state": "in_review", "text": text, "due_at": row.due_now_at, "gates": _gates(drawn)}
     return {**base, "state": "planned", "text": "Not open yet" if not row.state.closed else "Not decided"}
+
+
+def _signature(drawn: Drawn, found: Approval, signed_now: str) -> dict[str, Any]:
+    person = drawn.person(found.actor, found.actor_id)
+    return {
+        "name": person["name"],
+        "you": person["you"],
+        "on_behalf_of": found.on_behalf_of,
+        "at": drawn.clock(found.at),
+        "hash": short_hash(found.snapshot_hash),
+        "same": found.snapshot_hash == signed_now if found.snapshot_hash and drawn.comparable else None,
+        "reason": found.reason,
+    }
 
 
 def _gates(drawn: Drawn) -> list[dict[str, Any]]:
     """What an approval needs, each met or not."""
     detail = drawn.detail
     approve = next((a for a in detail.actions if a.name is Name.APPROVE), None)
-    own = approve is not None and approve.guard in (Guard.MAKER_IS_NOT_CHECKER, Guard.ONE_LEVEL_EACH)
+    own = approve is not None and approve.guard in PART_IN_IT
     changed = approve is not None and approve.guard == Guard.CONTENT_UNCHANGED
     return [
         {"label": "You had no part in it" if not own else "Approver had no part in it", "met": not own},
@@ -90,10 +107,14 @@ def _gates(drawn: Drawn) -> list[dict[str, Any]]:
 
 def _earlier(drawn: Drawn, found: Approval) -> dict[str, Any]:
     person = drawn.person(found.actor, found.actor_id)
+    behalf = f" for {found.on_behalf_of}" if found.on_behalf_of else ""
+    back = f", back to level {found.to_level}" if found.to_level else ""
+    taken = ", taken back since" if found.voided else ""
+    words = ": ".join(part for part in (found.reason_label, found.reason) if part)
     return {
-        "text": f"Round {found.round}, level {found.level}: {found.decision} by {person['name']}",
+        "text": f"Round {found.round}, level {found.level}: {found.decision} by {person['name']}{behalf}{back}{taken}",
         "at": drawn.clock(found.at),
-        "reason": found.reason,
+        "reason": words,
         "hash": short_hash(found.snapshot_hash),
     }
 
@@ -171,10 +192,12 @@ def _transition_line(drawn: Drawn, line: HistoryLine) -> dict[str, Any]:
     changes: list[dict[str, Any]] = []
     if line.from_state is not line.to_state:
         changes.append({"label": "State", "before": line.from_state.label, "after": line.to_state.label})
+    if line.controls_not_met:
+        changes.append({"label": "Controls not met", "before": None, "after": "; ".join(line.controls_not_met)})
     if line.comment:
         changes.append({"label": "Comment", "before": None, "after": line.comment})
     done = Stamp(line.actor, line.actor_id, line.at)
-    return _line(drawn, done, what, reason=line.reason, changes=changes)
+    return {**_line(drawn, done, what, reason=line.reason, changes=changes), "on_behalf_of": line.on_behalf_of}
 
 
 def _entry_line(drawn: Drawn, entry: Entry) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from admin_views.cells import markdown
 from admin_views.formats import Formats, duration
 from app.core.errors import StepsError
 from app.domain.workflow.actions import ActionState
-from app.domain.workflow.content import Requirement
+from app.domain.workflow.content import Requirement, unmet_controls
 from app.domain.workflow.decisions import Refusal
 from app.domain.workflow.edges import EdgeType, Hardness
 from app.domain.workflow.neighbours import Neighbour
@@ -25,22 +25,29 @@ NOTHING = "\u2013"
 WARN_WITHOUT_DEFINITION = timedelta(minutes=30)
 
 ICONS = {
-    Name.CLAIM: "hand-grab", Name.ASSIGN: "user-share", Name.START: "player-play", Name.SUBMIT: "send",
+    Name.CLAIM: "hand-grab", Name.UNCLAIM: "user-minus", Name.ASSIGN: "user-share", Name.START: "player-play", Name.SUBMIT: "send",
     Name.APPROVE: "check", Name.REJECT: "arrow-back-up", Name.HOLD: "player-pause", Name.RESUME: "player-play",
-    Name.SKIP: "player-track-next", Name.CANCEL: "ban", Name.RETRY: "repeat",
+    Name.SKIP: "player-track-next", Name.REQUEST_SKIP: "player-track-next", Name.DECLINE_SKIP: "x", Name.CANCEL: "ban", Name.RETRY: "repeat",
 }  # fmt: skip
 # In the order in which a person looks for them; the first one that is allowed is the primary button.
 ORDER = (
-    Name.APPROVE, Name.SUBMIT, Name.START, Name.CLAIM, Name.RETRY, Name.RESUME, Name.REJECT, Name.HOLD, Name.ASSIGN,
-    Name.SKIP, Name.CANCEL,
+    Name.APPROVE, Name.SUBMIT, Name.START, Name.CLAIM, Name.RETRY, Name.RESUME, Name.REJECT, Name.UNCLAIM, Name.HOLD,
+    Name.ASSIGN, Name.REQUEST_SKIP, Name.SKIP, Name.DECLINE_SKIP, Name.CANCEL,
 )  # fmt: skip
 PRIMARY = (Name.APPROVE, Name.SUBMIT, Name.START, Name.CLAIM, Name.RETRY, Name.RESUME)
 # Refusals that say that it is not this person's task at all, rather than what stands in the way.
 NOT_THEIRS = frozenset({Guard.PERMISSION, Guard.LEAD_SCOPE})
+PART_IN_IT = (
+    Guard.MAKER_IS_NOT_CHECKER, Guard.NOT_THE_MAKERS_DELEGATE, Guard.ONE_LEVEL_EACH, Guard.DUTY_RULE,
+    Guard.SECOND_PERSON,
+)  # fmt: skip
+PATHS = ("reason", "review_by", "assignee_id", "comment", "reason_code", "to_level")
 WHAT_IT_DOES = {
     Name.SUBMIT: "It is handed in with what stands here now: comment, checklist, evidence and figures.",
     Name.APPROVE: "You sign what was submitted, with your name and the time.",
-    Name.REJECT: "It goes back to whoever submitted it, and the next round begins.",
+    Name.REJECT: "It goes back, and the next round begins.",
+    Name.REQUEST_SKIP: "Somebody else confirms it or declines it; until then nothing changes, and its clock runs on.",
+    Name.DECLINE_SKIP: "It is to be done after all.",
     Name.HOLD: "Nobody can go on with it until somebody resumes it. Its clock keeps its deadline.",
     Name.ASSIGN: "It becomes this person's work.",
     Name.SKIP: "It is closed without being done. What accepts that may begin.",
@@ -78,6 +85,7 @@ class Drawn:
     unprepared: Refusal | None  # why the reader may not change what is prepared; None: they may
     comparable: bool  # what is signed here is on this page, so that it can be told from what stands there now
     refused: Refused | None = None
+    predicted: str | None = None  # when it will probably be finished
 
     @property
     def may_prepare(self) -> bool:
@@ -117,6 +125,9 @@ def head(drawn: Drawn) -> dict[str, Any]:
     """The title, the state and the line of facts."""
     row, names = drawn.detail.row, drawn.detail.names
     level = f" {row.level} of {row.levels}" if row.state is ProcessState.IN_REVIEW and row.levels > 1 else ""
+    rule = row.level_rule
+    if row.state is ProcessState.IN_REVIEW and rule is not None and rule.needed > 1:
+        level += f", {row.signatures} of {rule.needed} signed"
     day = f"{row.business_date:%a} {row.business_date.day} {row.business_date:%b %Y}"
     levels = f", {row.levels} level{'s' if row.levels > 1 else ''}" if row.levels else ""
     owner = names.assignee or role_name(row.owner_role)
@@ -140,6 +151,8 @@ def head(drawn: Drawn) -> dict[str, Any]:
             {"label": "Run", "value": row.run_reference, "href": run},
             {"label": "Assignee" if names.assignee else "Owner", "value": f"{owner}{you}"},
             {"label": "Maker", "value": maker},
+            {"label": "Candidates", "value": ", ".join(row.candidates.names) or None},
+            {"label": "Added", "value": "while the run was under way" if row.ad_hoc else None},
             {"label": "Kind", "value": f"{KINDS[row.kind]}{levels}"},
             {"label": "Action", "value": row.action},
             {"label": "Version", "value": f"v{names.version_number}"},
@@ -163,6 +176,7 @@ def deadline(drawn: Drawn) -> dict[str, Any]:
         ("Not before", _with_zone(drawn, row.earliest_start) if row.state is ProcessState.PLANNED else None),
         ("Started", drawn.clock(row.started_at) if row.started_at else None),
         ("Finished", _finished(drawn)),
+        ("Predicted", drawn.predicted),
         ("Usually", f"takes {duration(usual)}" if usual and row.finished_at is None else None),
         ("Look again", _with_zone(drawn, row.review_by) if row.state is ProcessState.ON_HOLD else None),
     ]
@@ -237,7 +251,18 @@ def actions(drawn: Drawn) -> dict[str, Any]:
         "refusals": _refusals(drawn, [a for a in shown if not a.allowed]),
         "others": [{"label": a.label, "reason": a.refusal} for a in others],
         "version": drawn.detail.row.row_version,
+        "acting_for": sorted({a.acting_for for a in shown if a.acting_for}),
+        "skip": _skip_request(drawn),
     }
+
+
+def _skip_request(drawn: Drawn) -> dict[str, Any] | None:
+    """That somebody has asked for it to be skipped; None where nobody has."""
+    row = drawn.detail.row
+    if row.skip_requested_by_id is None:
+        return None
+    person = drawn.person(drawn.detail.names.skip_requested_by, row.skip_requested_by_id)
+    return {**person, "reason": row.skip_reason or "", "unmet": _unmet_controls(drawn)}
 
 
 def _told(drawn: Drawn, action: ActionState) -> ActionState:
@@ -259,7 +284,7 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
     tried, typed = drawn.error_of(place), drawn.values_of(place)
     commented = action.name in (Name.SUBMIT, Name.APPROVE, Name.REJECT)
     saved = row.comment if action.name is Name.SUBMIT else ""
-    asks = commented or bool(action.needs) or action.name is Name.ASSIGN
+    asks = commented or bool(action.needs) or action.name in (Name.ASSIGN, Name.SKIP)
     return {
         "name": place,
         "label": action.label,
@@ -270,6 +295,10 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
         "dialog": asks and action.allowed,
         "primary": action.name is primary,
         "danger": action.name in (Name.REJECT, Name.CANCEL, Name.SKIP),
+        "acting_for": action.acting_for,
+        "reasons": _reasons(drawn, typed) if action.name is Name.REJECT else [],
+        "levels": _levels_below(drawn, typed) if action.name is Name.REJECT else [],
+        "unmet": _unmet_controls(drawn) if action.name in (Name.SKIP, Name.REQUEST_SKIP) else [],
         "text": " ".join(part for part in (WHAT_IT_DOES.get(action.name, ""), _soft(action)) if part),
         "reason_needed": Input.REASON in action.needs,
         "review_by_needed": Input.REVIEW_BY in action.needs,
@@ -285,9 +314,7 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
             "assignee_id": typed.get("assignee_id", ""),
         },
         "error": tried.error.detail if tried and not tried.error.problems else "",
-        "errors": {path: tried.problem(path) for path in ("reason", "review_by", "assignee_id", "comment")}
-        if tried
-        else {},
+        "errors": {path: tried.problem(path) for path in PATHS} if tried else {},
         "open": tried is not None,
     }
 
@@ -295,6 +322,29 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
 def _soft(action: ActionState) -> str:
     """What it goes over, where it does."""
     return f"It should wait: {action.warning} Say why you go on all the same." if action.warning else ""
+
+
+def _reasons(drawn: Drawn, typed: Mapping[str, str]) -> list[dict[str, Any]]:
+    chosen = typed.get("reason_code", "")
+    return [{"value": code, "label": label, "chosen": code == chosen} for code, label in drawn.detail.names.reasons]
+
+
+def _levels_below(drawn: Drawn, typed: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Where a rejection may go back to beside whoever prepared it."""
+    row, chosen = drawn.detail.row, typed.get("to_level", "")
+    below = row.approval_levels[: max(0, row.level - 1)]
+    return [
+        {
+            "value": str(rule.level),
+            "label": f"Level {rule.level}, {role_name(rule.role).lower() or rule.group}",
+            "chosen": str(rule.level) == chosen,
+        }
+        for rule in below
+    ]
+
+
+def _unmet_controls(drawn: Drawn) -> list[str]:
+    return list(unmet_controls(drawn.detail.requirements, (), drawn.detail.row))
 
 
 def _refusals(drawn: Drawn, refused: Sequence[ActionState]) -> list[dict[str, Any]]:
@@ -310,7 +360,7 @@ def _refusals(drawn: Drawn, refused: Sequence[ActionState]) -> list[dict[str, An
             "reason": reason or "",
             "missing": _missing(unmet) if stopped[0].guard in {item.guard for item in unmet} else [],
             "who": _who(people),
-            "shield": stopped[0].guard in (Guard.MAKER_IS_NOT_CHECKER, Guard.ONE_LEVEL_EACH),
+            "shield": stopped[0].guard in PART_IN_IT,
         }
         for (reason, people), stopped in lines.items()
     ]

@@ -62,6 +62,7 @@ class TransitionOutput(BaseModel):
     row_version: int
     round: int
     level: int
+    signatures: int = Field(description="How many the open approval level has")
     released: list[ReleasedOutput]
     run_finished: bool
 
@@ -82,6 +83,7 @@ class ActionOutput(BaseModel):
     refusal: str | None
     satisfy: str | None = Field(description="What would make it possible")
     who_can: list[PersonOutput]
+    acting_for: str | None = Field(None, description="By whose authority, where not by the caller's own")
     warning: str | None = Field(description="It goes over a soft dependency, and therefore needs a reason")
 
 
@@ -154,6 +156,7 @@ def _result(result: TransitionResult) -> dict[str, object]:
         "row_version": result.row_version,
         "round": result.round,
         "level": result.level,
+        "signatures": result.signatures,
         "released": [{"id": item.id, "code": item.code, "state": item.state} for item in result.released],
         "run_finished": result.run_finished,
     }
@@ -171,6 +174,7 @@ async def list_actions(id: UUID, uow: CurrentUow) -> list[ActionOutput]:
             refusal=action.refusal,
             satisfy=action.satisfy,
             who_can=[PersonOutput(id=person.id, name=person.name) for person in action.who_can],
+            acting_for=action.acting_for,
             warning=action.warning,
         )
         for action in await allowed_actions(uow, id)

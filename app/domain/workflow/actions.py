@@ -40,6 +40,7 @@ class ActionState:
     refusal: str | None = None
     satisfy: str | None = None
     who_can: tuple[Person, ...] = ()
+    acting_for: str | None = None  # by whose authority the actor could do it, where not by their own
     warning: str | None = None
 
 
@@ -90,7 +91,7 @@ async def _states(
     result: list[ActionState] = []
     open_ = await open_edges(uow, row)
     for rule in rules:
-        refused = await _refusal(uow, rule, row, content, found)
+        refused, acting_for = await _judged(uow, rule, row, content, found)
         behind, soft = _gates(uow, rule, row, open_)
         refused = refused or behind
         given = rule.name is Name.SKIP and row.skip_requested_by_id is not None  # its reason came with the request
@@ -99,7 +100,9 @@ async def _states(
             warning = soft_warning(soft) if soft else None
             if soft and Input.REASON not in needs:
                 needs = (*needs, Input.REASON)
-            result.append(ActionState(rule.name, _label(rule, row), True, needs, warning=warning))
+            result.append(
+                ActionState(rule.name, _label(rule, row), True, needs, warning=warning, acting_for=acting_for)
+            )
             continue
         who: tuple[Person, ...] = ()
         if refused.role is not None or (rule.who is Who.CHECKER and row.level_rule is not None):
@@ -158,26 +161,30 @@ def _label(rule: Transition, row: ProcessRow) -> str:
     return f"{rule.label} level {row.level}" if several else rule.label
 
 
-async def _refusal(
+async def _judged(
     uow: UnitOfWork, rule: Transition, row: ProcessRow, content: Content | None, found: Sequence[Requirement]
-) -> Refusal | None:
+) -> tuple[Refusal | None, str | None]:
+    """Why not; or else for whom."""
     action = f"transition:{rule.name}"
     ways = ways_to_act(uow, row, action)
     if not ways:
         error = refusal(uow.resources.policy, uow.registry, uow.actor, action, "process_run")
-        return Refusal(Guard.PERMISSION, error.detail, role=_role(rule, row), forbidden=True)
+        return Refusal(Guard.PERMISSION, error.detail, role=_role(rule, row), forbidden=True), None
     passed, refused = await open_to(uow, rule, row, Command(rule.name), ways)
-    if not passed or content is None or not rule.content:
-        return refused
+    if not passed:
+        return refused, None
+    if content is None or not rule.content:
+        return None, passed[0].principal(row)
     # A comment is written in the dialog of the action itself.
     unmet = [item for item in found if not item.met and not (item.guard == Guard.COMMENT and rule.name is Name.SUBMIT)]
     if unmet:
-        return _unmet(unmet)
-    if rule.name is Name.APPROVE:
-        signature = digest(content, row, row.comment)
-        verdicts = [check_signing(row, content, signature, way.acting) for way in passed]
-        return None if None in verdicts else verdicts[0]
-    return None
+        return _unmet(unmet), None
+    if rule.name is not Name.APPROVE:
+        return None, passed[0].principal(row)
+    signature = digest(content, row, row.comment)
+    verdicts = [(check_signing(row, content, signature, way.acting), way) for way in passed]
+    allowed = next((way for verdict, way in verdicts if verdict is None), None)
+    return (verdicts[0][0], None) if allowed is None else (None, allowed.principal(row))
 
 
 def _unmet(unmet: Sequence[Requirement]) -> Refusal:

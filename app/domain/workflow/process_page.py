@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import orjson
 from sqlalchemy import text
 
 from app.core.uow import UnitOfWork
-from app.domain.access.decisions import authorize
+from app.domain.access.decisions import decide
 from app.domain.workflow.actions import ActionState, actions_on, full_requirements
 from app.domain.workflow.content import Content, Requirement, read_content
 from app.domain.workflow.neighbours import Blocked, Neighbour, blocked_by, neighbours, predecessors, successors
 from app.domain.workflow.process_row import ProcessRow, read_process
 from app.domain.workflow.states import Name, ProcessState
-from app.domain.workflow.transitions import require_visible
+from app.domain.workflow.ways import require_principal, require_visible
 
 MOST_HISTORY = 500
 
@@ -21,7 +22,9 @@ READ_NAMES = text(
     """
 SELECT p.stage_run_id, s.label AS stage, r.label AS run_label, r.version_id, v.number AS version_number, r.row_version,
        n.label AS node_label, u.name AS assignee, m.name AS maker, d.instructions, d.deadline, d.warn_minutes,
-       p.expected_minutes, p.critical, p.rank
+       p.expected_minutes, p.critical, p.rank, k.name AS skip_requested_by,
+       (SELECT jsonb_agg(jsonb_build_object('code', x.code, 'label', x.label) ORDER BY x.rank, x.label)
+        FROM rejection_reason x WHERE x.active)::text AS reasons
 FROM process_run p
 JOIN stage_run s ON s.id = p.stage_run_id
 JOIN workflow_run r ON r.id = p.run_id
@@ -30,21 +33,29 @@ JOIN process d ON d.id = p.process_id
 LEFT JOIN hierarchy_node n ON n.id = p.node_id
 LEFT JOIN app_user u ON u.id = p.assignee_id
 LEFT JOIN app_user m ON m.id = p.maker_id
+LEFT JOIN app_user k ON k.id = p.skip_requested_by_id
 WHERE p.id = :id
 """
 )
 READ_APPROVALS = text(
     """
-SELECT a.round, a.level, a.role, a.decision, a.actor_id, u.name AS actor, a.at, a.snapshot_hash, a.reason
-FROM process_approval a LEFT JOIN app_user u ON u.id = a.actor_id
-WHERE a.process_run_id = :id ORDER BY a.round, a.level
+SELECT a.round, a.level, a.role, a.decision, a.actor_id, u.name AS actor, o.name AS on_behalf_of, a.at,
+       a.snapshot_hash, a.reason, coalesce(x.label, a.reason_code) AS reason_label, a.to_level,
+       a.voided_at IS NOT NULL AS voided
+FROM process_approval a
+LEFT JOIN app_user u ON u.id = a.actor_id
+LEFT JOIN app_user o ON o.id = a.on_behalf_of_id
+LEFT JOIN rejection_reason x ON x.code = a.reason_code
+WHERE a.process_run_id = :id ORDER BY a.round, a.level, a.at
 """
 )
 READ_HISTORY = text(
     """
-SELECT t.name, t.from_state, t.to_state, t.actor_id, u.name AS actor, t.at, t.round, t.attempt, t.level, t.reason,
-       t.comment, t.snapshot_hash
-FROM process_transition t LEFT JOIN app_user u ON u.id = t.actor_id
+SELECT t.name, t.from_state, t.to_state, t.actor_id, u.name AS actor, o.name AS on_behalf_of, t.at, t.round,
+       t.attempt, t.level, t.reason, t.comment, t.snapshot_hash, t.details::text AS details
+FROM process_transition t
+LEFT JOIN app_user u ON u.id = t.actor_id
+LEFT JOIN app_user o ON o.id = t.on_behalf_of_id
 WHERE t.process_run_id = :id ORDER BY t.at DESC, t.id DESC LIMIT :most
 """
 )
@@ -69,21 +80,27 @@ class Names:
     expected_minutes: int | None
     critical: bool
     rank: int
+    skip_requested_by: str | None
+    reasons: tuple[tuple[str, str], ...]  # code and label of what a rejection may name
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A decision; `same_as_now`: what was signed is what stands there now."""
+    """A decision; `same_as_now`: what was signed is what stands there now; `voided`: taken back by a rejection."""
 
     round: int
     level: int
-    role: str
+    role: str | None
     decision: str
     actor_id: UUID | None
     actor: str | None
+    on_behalf_of: str | None
     at: datetime
     snapshot_hash: str | None
     reason: str | None
+    reason_label: str | None
+    to_level: int | None
+    voided: bool
     same_as_now: bool
 
 
@@ -96,6 +113,7 @@ class HistoryLine:
     to_state: ProcessState
     actor_id: UUID | None
     actor: str | None
+    on_behalf_of: str | None
     at: datetime
     round: int
     attempt: int
@@ -103,6 +121,7 @@ class HistoryLine:
     reason: str | None
     comment: str | None
     snapshot_hash: str | None
+    controls_not_met: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +140,14 @@ class ProcessDetail:
 
 async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail:
     """Read the page of a process. Raises NotFound, also for one that the actor may not see."""
-    authorize(uow, "read", "process_run")
+    if decide(uow.resources.policy, uow.registry, uow.actor, "read", "process_run") is None:
+        await require_principal(uow, "read")
     row = await read_process(uow, process_run_id)
     require_visible(uow, row)
     key = {"id": row.id}
     names = dict((await uow.execute(READ_NAMES, key)).mappings().one())
     names["run_row_version"] = names.pop("row_version")
+    names["reasons"] = tuple((item["code"], item["label"]) for item in orjson.loads(names["reasons"] or "[]"))
     around = await neighbours(uow, row.id)
     content = await read_content(uow, row)
     found = await full_requirements(uow, row, content)
@@ -151,10 +172,11 @@ async def history(uow: UnitOfWork, process_run_id: UUID) -> tuple[HistoryLine, .
     return tuple(
         HistoryLine(
             **{
-                **line,
+                **{key: value for key, value in line.items() if key != "details"},
                 "name": Name(line["name"]),
                 "from_state": ProcessState(line["from_state"]),
                 "to_state": ProcessState(line["to_state"]),
+                "controls_not_met": tuple(orjson.loads(line["details"] or "{}").get("controls_not_met") or ()),
             }
         )
         for line in rows.mappings()

@@ -70,6 +70,7 @@ class TransitionResult:
     row_version: int
     round: int
     level: int
+    signatures: int
     released: tuple[Released, ...]
     run_finished: bool
     finishable: tuple[UUID, ...] = ()
@@ -168,6 +169,7 @@ async def _perform(
         row_version=written.row_version,
         round=now_is.round,
         level=now_is.level,
+        signatures=now_is.signatures,
         released=written.released,
         run_finished=_finished(row, written),
         finishable=written.finishable,

@@ -31,6 +31,11 @@ class Way:
     acting: Acting
     decision: Decision
 
+    def principal(self, row: ProcessRow) -> str | None:
+        """The name of the person whose rights they are; None for the actor's own."""
+        behalf = self.acting.actor.on_behalf_of
+        return next((p.name for p in row.authority.principals if p.id == behalf), None)
+
 
 async def principals_of(uow: UnitOfWork) -> tuple[Principal, ...]:
     """Whom the actor stands in for now, by name."""
@@ -121,6 +126,18 @@ def by_authority(uow: UnitOfWork, acting: Acting) -> Iterator[None]:
     former = uow.actor
     if not acting.actor.is_system:
         uow.actor = replace(former, on_behalf_of=acting.actor.on_behalf_of)
+    try:
+        yield
+    finally:
+        uow.actor = former
+
+
+@contextmanager
+def seeing_for_others(uow: UnitOfWork, row: ProcessRow) -> Iterator[None]:
+    """For reading what is beside the process: with the rights of whom the actor stands in for, there, as well."""
+    former = uow.actor
+    more = [grant for principal in row.authority.principals_in(row.application) for grant in principal.grants]
+    uow.actor = replace(former, grants=(*former.grants, *more))
     try:
         yield
     finally:

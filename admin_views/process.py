@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from admin_views import forecast_view, process_parts, process_trail, process_view
 from admin_views.pages import PageRoute
-from admin_views.process_view import Drawn, Refused
+from admin_views.process_view import PATHS, Drawn, Refused
 from admin_views.visit import Visit, record_id
 from app.core.errors import Forbidden, InvalidRequest, NotFound, StepsError, Unauthenticated
 from app.core.uow import UnitOfWork
@@ -62,9 +62,7 @@ async def transition_page(visit: Visit) -> Response:
     """Do a transition; `version` is the one on which the person decided."""
     id_, form = _process_id(visit), await visit.form()
     name = visit.request.path_params["name"]
-    typed = {
-        key: _text(form, key) for key in ("reason", "comment", "review_by", "assignee_id", "reason_code", "to_level")
-    }
+    typed = {key: _text(form, key) for key in PATHS}
     version = _version(form)
 
     async def change(uow: UnitOfWork) -> TransitionResult:

@@ -25,9 +25,10 @@ NOTHING = "\u2013"
 WARN_WITHOUT_DEFINITION = timedelta(minutes=30)
 
 ICONS = {
-    Name.CLAIM: "hand-grab", Name.UNCLAIM: "user-minus", Name.ASSIGN: "user-share", Name.START: "player-play", Name.SUBMIT: "send",
-    Name.APPROVE: "check", Name.REJECT: "arrow-back-up", Name.HOLD: "player-pause", Name.RESUME: "player-play",
-    Name.SKIP: "player-track-next", Name.REQUEST_SKIP: "player-track-next", Name.DECLINE_SKIP: "x", Name.CANCEL: "ban", Name.RETRY: "repeat",
+    Name.CLAIM: "hand-grab", Name.UNCLAIM: "user-minus", Name.ASSIGN: "user-share", Name.START: "player-play",
+    Name.SUBMIT: "send", Name.APPROVE: "check", Name.REJECT: "arrow-back-up", Name.HOLD: "player-pause",
+    Name.RESUME: "player-play", Name.SKIP: "player-track-next", Name.REQUEST_SKIP: "player-track-next",
+    Name.DECLINE_SKIP: "x", Name.CANCEL: "ban", Name.RETRY: "repeat",
 }  # fmt: skip
 # In the order in which a person looks for them; the first one that is allowed is the primary button.
 ORDER = (

@@ -1,13 +1,15 @@
 """Home: what waits for the person, how the day stands, and what happened last."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from starlette.responses import Response
 
+from admin_views import forecast_view
 from admin_views.formats import Formats
 from admin_views.pages import PageRoute
 from admin_views.run_view import event_row, run_row
@@ -45,6 +47,8 @@ async def home_page(visit: Visit) -> Response:
         pnl = await daily_pnl(uow)
         formats, now = visit.formats, uow.now
         shown = [item for item in work if not chosen or item.part == chosen]
+        risks = await forecast_view.process_chips(visit, uow, [item.id for item in shown])
+        predicted = await forecast_view.run_chips(visit, uow, [run.id for run in runs if run.state is RunState.ACTIVE])
         return await visit.page(
             uow,
             "steps/home.html",
@@ -62,8 +66,8 @@ async def home_page(visit: Visit) -> Response:
                 }
                 for name, label in PARTS
             ],
-            groups=_groups(shown, formats, now),
-            runs=[run_row(run, visit) for run in runs],
+            groups=_groups(shown, formats, now, risks),
+            runs=[{**run_row(run, visit), "forecast": predicted.get(run.id)} for run in runs],
             runs_title="Today's runs" if day == formats.local(now).date() else "Latest runs",
             runs_note=formats.date(day) if day else "",
             runs_foot=_runs_foot(record),
@@ -165,8 +169,10 @@ def _pnl_tile(pnl: DailyPnl, formats: Formats) -> dict[str, Any]:
     )
 
 
-def _groups(work: Sequence[WorkItem], formats: Formats, now: datetime) -> list[dict[str, Any]]:
-    """Now, today and later, each by due time."""
+def _groups(
+    work: Sequence[WorkItem], formats: Formats, now: datetime, risks: Mapping[UUID, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Now, today and later, each by due time; `risks` of missing deadlines by process."""
     today = formats.local(now).date()
     named: dict[str, list[dict[str, Any]]] = {"Now": [], "Today": [], "Later": []}
     for item in work:
@@ -176,7 +182,7 @@ def _groups(work: Sequence[WorkItem], formats: Formats, now: datetime) -> list[d
             where = "Today"
         else:
             where = "Later"
-        named[where].append(_work_row(item, formats, now))
+        named[where].append({**_work_row(item, formats, now), "risk": risks.get(item.id)})
     hints = {"Now": "overdue or due within 30 min", "Today": "rest of the business day", "Later": "after today"}
     return [{"label": label, "hint": hints[label], "rows": rows} for label, rows in named.items() if rows]
 

@@ -1,6 +1,6 @@
 """A run as its pages draw it: rows, the stage tree, the process table, the deadline rail; plain values only."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from app.domain.workflow.queries import ProcessLine, RunSummary, RunTree, StageN
 from app.domain.workflow.states import ProcessState, RunState
 
 VIEWS = ("all", "open", "late", "mine")
+NO_FORECAST: Mapping[str, Any] = {"critical_path": False, "expected": "", "miss": None}
 
 
 def run_row(run: RunSummary, visit: Visit) -> dict[str, Any]:
@@ -168,12 +169,15 @@ def worst_due(lines: Sequence[ProcessLine], visit: Visit) -> dict[str, Any]:
     return due_view(min(dues, default=None), finished_at=None, closed=False, formats=visit.formats)
 
 
-def process_line(line: ProcessLine, visit: Visit, now: datetime) -> dict[str, Any]:
+def process_line(
+    line: ProcessLine, visit: Visit, now: datetime, ahead: Mapping[UUID, dict[str, Any]] | None = None
+) -> dict[str, Any]:
     icon, kind = KIND_ICONS[line.kind]
     mine = line.assignee_id == visit.actor.id
     review = line.state is ProcessState.IN_REVIEW and visit.may("transition:approve", "process_run") is not None
     began = line.started_at or (line.finished_at if line.state.closed else None)  # a decision has no start of its own
     usual = f"usual {line.expected_minutes}m" if line.expected_minutes else ""
+    forecast = (ahead or {}).get(line.id, NO_FORECAST)
     return {
         "href": f"/processes/{line.id}",
         "label": line.label,
@@ -190,6 +194,7 @@ def process_line(line: ProcessLine, visit: Visit, now: datetime) -> dict[str, An
         "started": f"{visit.formats.local(began):%H:%M}" if began else "",
         "took": took(line.started_at, line.finished_at, now),
         "usual": usual,
+        **forecast,
         "evidence_have": line.evidence_have,
         "evidence_need": line.evidence_need,
         "action": "Review" if review else ("Open" if line.state.closed else "Work"),
@@ -197,11 +202,11 @@ def process_line(line: ProcessLine, visit: Visit, now: datetime) -> dict[str, An
     }
 
 
-def time_axis(run: RunSummary, now: datetime, visit: Visit) -> dict[str, Any]:
-    """Start, now (or the end) and the deadline on one rail, in percent of its length."""
+def time_axis(run: RunSummary, now: datetime, visit: Visit, reach: datetime | None = None) -> dict[str, Any]:
+    """Start, now (or the end) and the deadline on one rail, in percent of its length; it shows `reach` as well."""
     assert run.due_at is not None
     until = run.finished_at or now
-    end = max(run.due_at, until) + (run.due_at - run.started_at) * 0.12
+    end = max(run.due_at, until, reach or until) + (run.due_at - run.started_at) * 0.12
     whole = max((end - run.started_at).total_seconds(), 1.0)
 
     def place(at: datetime) -> float:
@@ -210,6 +215,9 @@ def time_axis(run: RunSummary, now: datetime, visit: Visit) -> dict[str, Any]:
     clock = visit.formats.local
     word = "finished" if run.finished_at else "now"
     return {
+        "place": place,
+        "predicted": None,
+        "predicted_label": "",
         "start_label": f"{clock(run.started_at):%H:%M} start",
         "now": place(until),
         "now_label": f"{word} {clock(until):%H:%M}",

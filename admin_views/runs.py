@@ -6,6 +6,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
+from admin_views import forecast_view
 from admin_views.pages import PageRoute
 from admin_views.run_view import (
     VIEWS,
@@ -32,6 +33,7 @@ from app.domain.workflow.run_commands import cancel_run, hold_run, resume_run
 from app.domain.workflow.states import RunState
 
 SHOWN_RUNS = 60
+ENDED = (RunState.DONE, RunState.CANCELLED)
 SHOWN_EVENTS = 200
 
 
@@ -46,7 +48,8 @@ async def runs_page(visit: Visit) -> Response:
         states = [RunState(state)] if state else []
         found = await list_runs(uow, business_date=chosen, states=states, limit=SHOWN_RUNS)
         latest = await latest_business_date(uow)
-        rows = [run_row(run, visit) for run in found]
+        chips = await forecast_view.run_chips(visit, uow, [run.id for run in found if run.state not in ENDED])
+        rows = [{**run_row(run, visit), "forecast": chips.get(run.id)} for run in found]
         filters = [
             {"label": label, "href": _runs_url(chosen, value), "current": value == state}
             for value, label in (("", "All"), *((s.value, RUN_STATES[s][1]) for s in RunState))
@@ -98,6 +101,9 @@ async def _show(visit: Visit, run_id: UUID, choice: Choice, *, error: str = "", 
         tree = await run_tree(uow, run_id)
         events = await activity(uow, run_id=run_id, limit=SHOWN_EVENTS) if choice.tab == "activity" else []
         run, now = tree.run, uow.now
+        ahead = await forecast_view.run_forecast(visit, uow, run_id) if run.state not in ENDED else None
+        predicted = forecast_view.lines(ahead, visit, now)
+        axis = time_axis(run, now, visit, forecast_view.latest_shown(ahead, now)) if run.due_at else None
         chosen = find_stage(tree.stages, choice.stage)
         groups = list(groups_below(tree, chosen))
         lines = [line for _, found in groups for line in found]
@@ -118,7 +124,8 @@ async def _show(visit: Visit, run_id: UUID, choice: Choice, *, error: str = "", 
             "closed": closed,
             "stage_blocks": [block_row(stage, chosen, choice, run.id) for stage in tree.stages],
             "key": segments(run.progress),
-            "axis": time_axis(run, now, visit) if run.due_at else None,
+            "axis": forecast_view.axis_with(axis, ahead, visit, now) if axis else None,
+            "forecast": forecast_view.summary(ahead, visit, now),
             "worst": due_view(run.progress.worst_due, finished_at=None, closed=False, formats=visit.formats),
             "stages": [stage_row(stage, chosen, choice, run.id, visit) for stage in tree.stages],
             "stage_count": stage_count(tree.stages),
@@ -128,7 +135,7 @@ async def _show(visit: Visit, run_id: UUID, choice: Choice, *, error: str = "", 
             "groups": [
                 {"label": label, "rows": rows, "worst": worst_due(found, visit)}
                 for label, found in groups
-                if (rows := [process_line(line, visit, now) for line in found if line in views[choice.view]])
+                if (rows := [process_line(line, visit, now, predicted) for line in found if line in views[choice.view]])
             ],
             "views": [
                 {"name": name, "label": name.capitalize(), "count": len(views[name]), "current": name == choice.view,

@@ -63,7 +63,12 @@ class ProcessForecast:
     on_critical_path: bool
     source: str
     observations: int
+    computed_at: datetime
     target: TargetForecast
+
+    def is_outdated(self, now: datetime) -> bool:
+        """Whether it is too old to be relied on."""
+        return now - self.computed_at > OUTDATED_AFTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ async def forecast_of_run(uow: UnitOfWork, run_id: UUID) -> WholeForecast | None
         return None
     stages, processes = uow.table("stage_forecast"), uow.table("process_forecast")
     of_stages = scope(_targets(uow, stages).where(stages.c.run_id == run_id), uow, "read", "stage_forecast")
-    of_processes = scope(_targets(uow, processes).where(processes.c.run_id == run_id), uow, "read", "process_forecast")
+    of_processes = scope(_of_processes(uow).where(processes.c.run_id == run_id), uow, "read", "process_forecast")
     return WholeForecast(
         found[run_id],
         {row["stage_run_id"]: _target(row) for row in (await uow.execute(of_stages)).mappings()},
@@ -137,9 +142,16 @@ async def forecasts_of_processes(uow: UnitOfWork, process_run_ids: Sequence[UUID
     if not process_run_ids:
         return {}
     table = uow.table("process_forecast")
-    statement = _targets(uow, table).where(table.c.process_run_id.in_(process_run_ids))
+    statement = _of_processes(uow).where(table.c.process_run_id.in_(process_run_ids))
     rows = (await uow.execute(scope(statement, uow, "read", "process_forecast"))).mappings()
     return {row["process_run_id"]: _process(row) for row in rows}
+
+
+def _of_processes(uow: UnitOfWork) -> Select[Any]:
+    """Forecasts of processes with the moment at which that of their run was computed, which is theirs too."""
+    table, runs = uow.table("process_forecast"), uow.table("run_forecast")
+    statement = _targets(uow, table).add_columns(runs.c.computed_at)
+    return statement.join(runs, and_(runs.c.run_id == table.c.run_id, runs.c.current))
 
 
 def _targets(uow: UnitOfWork, table: Any) -> Select[Any]:
@@ -172,6 +184,7 @@ def _process(row: Mapping[Any, Any]) -> ProcessForecast:
         row["on_critical_path"],
         row["source"],
         row["observations"],
+        row["computed_at"],
         _target(row),
     )
 

@@ -1,6 +1,6 @@
 """New and edit: show the form, take it, and show it again with what is wrong next to each field."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -8,6 +8,7 @@ from admin_views.details import drawing_of, line_references, people_of, title_of
 from admin_views.form_model import FormModel, form_model
 from admin_views.form_values import Posted, given_values, raw_of, read_posted
 from admin_views.forms import Filling, FormPage, form_page
+from admin_views.navigation import record_path
 from admin_views.record_history import text_of
 from admin_views.titles import titles_of
 from admin_views.wording import small
@@ -17,6 +18,8 @@ from app.domain.access.decisions import authorize
 from app.domain.access.scope import require_in_scope
 from app.domain.entities.history import history
 from app.domain.entities.queries import Page, get_record
+from app.domain.entities.record_states import SERVICE as RECORD_STATES
+from app.domain.entities.record_states import RecordStates
 from models.schema import EntityDef
 
 if TYPE_CHECKING:
@@ -115,8 +118,19 @@ async def _edit_form(
     drawing = drawing_of(visit, uow, entity, titles=filling.other_titles)
     title = title_of(entity, found, drawing)
     page = FormPage(visit, uow, model, filling, drawing)
+    locked = await locked_reason(uow, entity, found.records[0])
+    if locked is not None:
+        page.lock(locked)
     context = form_page(view, page, title=title, side=None)
     return await visit.page(uow, "steps/form.html", title, page=context, status=status)
+
+
+async def locked_reason(uow: UnitOfWork, entity: EntityDef, record: Mapping[str, Any]) -> str | None:
+    """Why nobody, or not this person, changes the record in the state of its lifecycle."""
+    port: RecordStates | None = uow.resources.services.get(RECORD_STATES)
+    if port is None or not entity.lifecycle or entity.managed or record.get("lifecycle_version") is None:
+        return None
+    return await port.refusal(uow, entity, record)
 
 
 async def titles_in_form(uow: UnitOfWork, model: FormModel, filling: Filling) -> dict[tuple[str, UUID], str]:
@@ -156,7 +170,7 @@ def _after_save(visit: "Visit", view: "StepsModelView", id_: UUID, then: Any, te
     address = f"{view.path}/{id_}"
     if then == "new":
         return visit.go(f"{view.path}/new", flash=text)
-    return visit.go(f"{address}/edit" if then == "stay" else address, flash=text)
+    return visit.go(f"{address}/edit" if then == "stay" else record_path(view.entity, id_), flash=text)
 
 
 # -- somebody else saved first ---------------------------------------------------------------------------------------

@@ -85,6 +85,11 @@ class FormPage:
         self.writable = frozenset(f.name for f in writable_fields(policy, uow.actor, self.entity))
         self.errors = {problem.path: sentence(problem.message) for problem in filling.problems}
         self.record = self._present_record()
+        self.locked: str | None = None
+
+    def lock(self, reason: str) -> None:
+        """Show everything and let nothing be changed: the state of the record does not allow it to this person."""
+        self.locked, self.writable = reason, frozenset()
 
     def tabs(self) -> list[dict[str, Any]]:
         """The tabs with their sections; those without anything to show are left out."""
@@ -95,6 +100,13 @@ class FormPage:
                 count = sum(self._errors_in(section) for section in tab.sections)
                 tabs.append({"id": tab.id, "label": tab.label, "error_count": count, "sections": sections})
         return tabs
+
+    def controls(self) -> list[dict[str, Any]]:
+        """The controls by themselves, in their order, where they stand outside of sections."""
+        return [self._field(control, in_section=True) for control in self._controls()]
+
+    def help_of(self, name: str) -> str | None:
+        return self.entity.field(name).help or None
 
     def summary(self) -> list[dict[str, Any]]:
         """Each problem with the field it belongs to; those of fields that are not shown come without a link."""
@@ -147,9 +159,12 @@ class FormPage:
         raw = self.raw(definition)
         drawn = self._control(control, raw, definition.name, f"f-{definition.name}", self.entity)
         fixed = not editable(self.entity, self.writable, definition, exists=self.exists)
-        drawn["read_only"] = fixed or (self.exists and self._holds(definition.read_only_if))
+        in_state = self.fixed_in_state(definition)
+        drawn["read_only"] = fixed or in_state or (self.exists and self._holds(definition.read_only_if))
         if fixed:
             drawn |= {"widget": "static", "value": self._static(definition), "options": None, "help": None}
+        if in_state and not fixed:
+            drawn["help"] = "Cannot be changed in this state."
         # A box is always answered: off is an answer, too.
         asked = definition.required or self._holds(definition.required_if)
         drawn["required"] = asked and definition.type is not FieldType.BOOLEAN
@@ -162,6 +177,12 @@ class FormPage:
         drawn["required_if"] = definition.required_if
         drawn["read_only_if"] = definition.read_only_if if self.exists else None
         return drawn
+
+    def fixed_in_state(self, definition: FieldDef) -> bool:
+        """Whether the record's state lets nobody change the field."""
+        state = self.record.get(self.entity.state_field) if self.exists else None
+        allowed = definition.editable_in_states
+        return self.entity.lifecycle and state is not None and allowed is not None and state not in allowed
 
     def _static(self, definition: FieldDef) -> str:
         value = self.record.get(definition.name)
@@ -337,6 +358,10 @@ class FormPage:
             return False
 
 
+# Entities whose form shows beside it what it would do.
+PREVIEWS = {"schedule": ("/schedules/preview", "What it will do")}
+
+
 def form_page(view: "StepsModelView", page: FormPage, *, title: str, side: dict[str, Any] | None) -> dict[str, Any]:
     """The `page` of steps/form.html."""
     visit, entity, filling = page.visit, view.entity, page.filling
@@ -355,6 +380,7 @@ def form_page(view: "StepsModelView", page: FormPage, *, title: str, side: dict[
         "row_version": filling.row_version,
         "errors": [] if filling.conflict else page.summary(),
         "conflict": filling.conflict,
+        "locked": page.locked,
         "more": delete_entry(entity) if deletable else [],
         "delete": delete_dialog(entity, title, f"{address}/delete") if deletable else None,
         "tabs": page.tabs(),
@@ -364,7 +390,15 @@ def form_page(view: "StepsModelView", page: FormPage, *, title: str, side: dict[
         "business_date": page.uow.business_date.isoformat(),
         "me": str(visit.actor.id),
         "field_types": dict(page.model.field_types),
+        "preview": _preview(entity, record),
     }
+
+
+def _preview(entity: EntityDef, record: Mapping[str, Any] | None) -> dict[str, str] | None:
+    if entity.name not in PREVIEWS:
+        return None
+    href, label = PREVIEWS[entity.name]
+    return {"href": href, "label": label, "record": str(record["id"]) if record else ""}
 
 
 def delete_entry(entity: EntityDef) -> list[dict[str, Any]]:

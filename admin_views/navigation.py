@@ -35,7 +35,7 @@ class ListItem:
 Item = PageItem | ListItem
 
 NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
-    (None, (PageItem("/", "Home", "home"), PageItem("/work", "My work", "inbox"))),
+    (None, (PageItem("/", "Home", "home"), PageItem("/work", "My work", "inbox"), ListItem("delegation", "Out of office"))),
     (
         "Operate",
         (
@@ -68,10 +68,14 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
             PageItem("/workflows", "Workflows", "sitemap", "workflow"),
             ListItem("workflow"),
             ListItem("rule"),
+            ListItem("schedule"),
+            ListItem("event_trigger"),
             PageItem("/hierarchies", "Hierarchies", "binary-tree", "hierarchy"),
             ListItem("hierarchy_node"),
             ListItem("calendar"),
             ListItem("sla_policy"),
+            ListItem("duty_rule"),
+            ListItem("rejection_reason"),
             ListItem("parameter"),
         ),
     ),
@@ -82,6 +86,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
             ListItem("user"),
             ListItem("role_grant"),
             ListItem("role"),
+            ListItem("user_group"),
             ListItem("application"),
             ListItem("policy_line"),
             ListItem("user_session"),
@@ -107,6 +112,8 @@ RECORD_PAGES = {
     "rule": "/rules",
     "workflow": "/workflows",
     "workflow_version": "/workflow-versions",
+    "schedule": "/schedules",
+    "event_trigger": "/triggers",
     "workflow_run": "/runs",
     "process_run": "/processes",
     "job_run": "/jobs",

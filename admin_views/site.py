@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from admin_views import (
+    bulk_work,
     designer_changes,
     hierarchies,
     home,
@@ -32,7 +33,9 @@ from admin_views import (
     rules,
     runs,
     saved_views,
+    schedules,
     signing,
+    triggers,
     workflows,
 )
 from admin_views.auth import SIGN_OUT, StepsAuthorization, identify
@@ -56,10 +59,13 @@ GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
 # The pages of features, beside those of entities.
 FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
     home.ROUTES,
+    bulk_work.ROUTES,
     runs.ROUTES,
     process.ROUTES,
     jobs.ROUTES,
     hierarchies.ROUTES,
+    schedules.ROUTES,
+    triggers.ROUTES,
     rules.ROUTES,
     workflows.ROUTES,
     designer_changes.ROUTES,
@@ -73,10 +79,12 @@ ENTITY_PAGES: tuple[tuple[str, EntityPage, Sequence[str]], ...] = (
     ("/data/{slug}/export", StepsModelView.export_page, BOTH),
     ("/data/{slug}/columns", StepsModelView.columns_page, POST),
     ("/data/{slug}/lookup/{field}", StepsModelView.lookup_page, GET),
+    ("/data/{slug}/steps/{name}", StepsModelView.bulk_step_page, POST),
     ("/data/{slug}/{id}", StepsModelView.detail_page, GET),
     ("/data/{slug}/{id}/edit", StepsModelView.edit_page, BOTH),
     ("/data/{slug}/{id}/delete", StepsModelView.delete_page, POST),
     ("/data/{slug}/{id}/history", StepsModelView.history_page, GET),
+    ("/data/{slug}/{id}/steps/{name}", StepsModelView.step_page, POST),
 )
 
 

@@ -142,6 +142,8 @@ async def _load(runtime: Runtime, package: DemoPackage, settings: Settings, prog
     progress("Sample bank", 4, 4)
     await run_history(runtime, package, progress)
     await run_today(runtime, package, until=ENTER_AT)
+    async with runtime.uow(actor, now=package.instant(package.today, ENTER_AT)) as uow:
+        await _schedule(uow, package)
     async with runtime.uow(actor, now=runtime.clock.real()) as uow:
         await _set_clock(uow, settings, package)
         await create_record(uow, "parameter", {"code": DEMO_LOADED, "label": "Demo loaded", "value": True})
@@ -258,6 +260,16 @@ async def _days_before_history(runtime: Runtime, package: DemoPackage) -> None:
             await load_rate_day(uow, day)
             if day > first_positions:
                 await load_positions(uow, day)
+
+
+async def _schedule(uow: UnitOfWork, package: DemoPackage) -> None:
+    """From here on the platform creates the runs by itself."""
+    given = dict(package.settings["schedule"])
+    workflows = uow.table("workflow")
+    code = package.settings["run"]["workflow"]
+    workflow_id = await uow.scalar(select(workflows.c.id).where(workflows.c.code == code))
+    values = {"workflow": str(workflow_id), "valid_from": package.today.isoformat(), **given}
+    await create_record(uow, "schedule", values)
 
 
 async def _set_clock(uow: UnitOfWork, settings: Settings, package: DemoPackage) -> None:

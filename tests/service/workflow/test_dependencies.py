@@ -88,7 +88,7 @@ async def test_each_type_holds_back_the_beginning_or_the_end_until_the_predecess
     assert refused.value.guard == "finish_gate"
     assert [n.code for n in (await why(bank, "s")).predecessors] == ["p"]
     async with bank.runtime.uow(bank.people["preparer"]) as uow:
-        actions = {a.name: a for a in await allowed_actions(uow, (await bank.row("s"))["id"])}
+        actions = {a.name.value: a for a in await allowed_actions(uow, (await bank.row("s"))["id"])}
     assert (actions["submit"].allowed, actions["submit"].guard) == (False, "finish_gate")
 
 
@@ -266,7 +266,7 @@ async def test_a_soft_dependency_warns_and_is_gone_over_with_a_reason_that_stays
     assert await bank.state("s") == "ready"
     row = await bank.row("s")
     async with bank.runtime.uow(bank.people["preparer"]) as uow:
-        actions = {a.name: a for a in await allowed_actions(uow, row["id"])}
+        actions = {a.name.value: a for a in await allowed_actions(uow, row["id"])}
     assert (actions["start"].allowed, actions["start"].warning) == (True, "“P” has not ended.")
     assert "reason" in actions["start"].needs
     assert actions["claim"].warning is None

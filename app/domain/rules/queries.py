@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 
 from app.core.errors import NotFound
 from app.core.uow import UnitOfWork
@@ -24,19 +24,19 @@ SELECT v.id, v.number, v.state, v.valid_from, v.notes, v.digest, v.published_at,
        u.name AS published_by,
        (SELECT count(*) FROM rule_test t WHERE t.version_id = v.id) AS tests,
        lead(v.valid_from) OVER (PARTITION BY v.state ORDER BY v.valid_from) AS valid_to
-FROM rule_version v LEFT JOIN "user" u ON u.id = v.published_by_id
+FROM rule_version v LEFT JOIN app_user u ON u.id = v.published_by_id
 WHERE v.rule_id = :id ORDER BY v.number DESC
 """
 )
 
 
-async def read_rule(uow: UnitOfWork, rule_id: UUID) -> RowMapping:
+async def read_rule(uow: UnitOfWork, rule_id: UUID) -> dict[str, Any]:
     """Raises NotFound, Forbidden."""
     await require_in_scope(uow, "read", "rule", rule_id)
     row = (await uow.execute(READ_RULE, {"id": rule_id})).mappings().one_or_none()
     if row is None:
         raise NotFound("There is no such rule.")
-    return row
+    return dict(row)
 
 
 async def versions_of(uow: UnitOfWork, rule_id: UUID) -> list[dict[str, Any]]:

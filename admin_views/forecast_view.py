@@ -19,7 +19,7 @@ from app.domain.prediction.queries import (
     WholeForecast,
     forecast_of_run,
     forecasts_of_processes,
-    forecasts_of_runs,
+    glance,
 )
 
 LIKELY, POSSIBLE = Decimal("0.5"), Decimal("0.2")
@@ -33,28 +33,21 @@ async def run_forecast(visit: Visit, uow: UnitOfWork, run_id: UUID) -> WholeFore
     return await forecast_of_run(uow, run_id) if visit.may("read", "run_forecast") else None
 
 
-async def run_chips(visit: Visit, uow: UnitOfWork, run_ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
-    """For lists of runs: predicted finish and chance of missing the deadline, of those that are not outdated."""
+async def chips(
+    visit: Visit, uow: UnitOfWork, *, run_ids: Iterable[UUID] = (), process_run_ids: Iterable[UUID] = ()
+) -> dict[UUID, dict[str, Any]]:
+    """For lists of runs and of work: predicted finish and chance of missing the deadline, where it still holds."""
     if not visit.may("read", "run_forecast"):
         return {}
-    found = await forecasts_of_runs(uow, list(run_ids))
+    found = await glance(uow, run_ids=list(run_ids), process_run_ids=list(process_run_ids))
     return {
-        run_id: {
+        id_: {
             "finish": clock(each.target.finish_p50, visit.formats, uow.now),
             "miss": miss_chip(each.target, visit.formats),
         }
-        for run_id, each in found.items()
+        for id_, each in found.items()
         if not each.is_outdated(uow.now)
     }
-
-
-async def process_chips(visit: Visit, uow: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
-    """For lists of work: the chance of missing the deadline where it is worth a look."""
-    if not visit.may("read", "process_forecast"):
-        return {}
-    found = await forecasts_of_processes(uow, list(ids))
-    chips = {id_: miss_chip(each.target, visit.formats) for id_, each in found.items() if not each.is_outdated(uow.now)}
-    return {id_: chip for id_, chip in chips.items() if chip is not None and chip["tone"] != "ok"}
 
 
 def miss_chip(target: TargetForecast, formats: Formats) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from admin_views.pages import PageRoute
 from admin_views.run_view import event_row, run_row
 from admin_views.visit import Visit
 from admin_views.work_words import KIND_ICONS, css_state, due_view
+from app.domain.access.delegations import Delegation, own_delegations
 from app.domain.finance.overview import DailyPnl, daily_pnl
 from app.domain.workflow.my_work import Part, WorkItem, my_work
 from app.domain.workflow.overview import Punctuality, activity, latest_business_date, punctuality
@@ -47,8 +48,9 @@ async def home_page(visit: Visit) -> Response:
         pnl = await daily_pnl(uow)
         formats, now = visit.formats, uow.now
         shown = [item for item in work if not chosen or item.part == chosen]
-        risks = await forecast_view.process_chips(visit, uow, [item.id for item in shown])
-        predicted = await forecast_view.run_chips(visit, uow, [run.id for run in runs if run.state is RunState.ACTIVE])
+        going = [run.id for run in runs if run.state is RunState.ACTIVE]
+        ids = [item.id for item in shown]
+        predicted = await forecast_view.chips(visit, uow, run_ids=going, process_run_ids=ids)
         return await visit.page(
             uow,
             "steps/home.html",
@@ -66,11 +68,12 @@ async def home_page(visit: Visit) -> Response:
                 }
                 for name, label in PARTS
             ],
-            groups=_groups(shown, formats, now, risks),
+            groups=_groups(shown, formats, now, predicted),
             runs=[{**run_row(run, visit), "forecast": predicted.get(run.id)} for run in runs],
             runs_title="Today's runs" if day == formats.local(now).date() else "Latest runs",
             runs_note=formats.date(day) if day else "",
             runs_foot=_runs_foot(record),
+            absences=_absences(await own_delegations(uow), visit),
             events=[event_row(event, visit, now) for event in events],
         )
 
@@ -170,9 +173,9 @@ def _pnl_tile(pnl: DailyPnl, formats: Formats) -> dict[str, Any]:
 
 
 def _groups(
-    work: Sequence[WorkItem], formats: Formats, now: datetime, risks: Mapping[UUID, dict[str, Any]]
+    work: Sequence[WorkItem], formats: Formats, now: datetime, predicted: Mapping[UUID, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Now, today and later, each by due time; `risks` of missing deadlines by process."""
+    """Now, today and later, each by due time, with what is `predicted` of it."""
     today = formats.local(now).date()
     named: dict[str, list[dict[str, Any]]] = {"Now": [], "Today": [], "Later": []}
     for item in work:
@@ -182,7 +185,7 @@ def _groups(
             where = "Today"
         else:
             where = "Later"
-        named[where].append({**_work_row(item, formats, now), "risk": risks.get(item.id)})
+        named[where].append({**_work_row(item, formats, now), "risk": predicted.get(item.id, {}).get("miss")})
     hints = {"Now": "overdue or due within 30 min", "Today": "rest of the business day", "Later": "after today"}
     return [{"label": label, "hint": hints[label], "rows": rows} for label, rows in named.items() if rows]
 
@@ -192,6 +195,10 @@ def _work_row(item: WorkItem, formats: Formats, now: datetime) -> dict[str, Any]
     due = due_view(item.due_at, finished_at=None, closed=False, formats=formats)
     local = formats.local(item.due_at) if item.due_at else None
     origin = {Part.TO_APPROVE: "Your decision", Part.CLAIMABLE: "Free to take", Part.ASSIGNED: "Yours"}[item.part]
+    if item.acting_for:
+        origin = f"For {item.acting_for}"
+    if item.needed > 1 and item.part is Part.TO_APPROVE:
+        origin += f", {item.signatures} of {item.needed} signatures"
     if item.round > 1:
         origin += f", round {item.round}"
     others = f"holds up {item.blocks} {'process' if item.blocks == 1 else 'processes'}" if item.blocks else ""
@@ -201,6 +208,8 @@ def _work_row(item: WorkItem, formats: Formats, now: datetime) -> dict[str, Any]
         "icon": "checks" if item.part is Part.TO_APPROVE else icon,
         "kind": kind,
         "label": item.label,
+        "pick": f"{item.id}:{item.row_version}",
+        "part": item.part.value,
         "href": f"/processes/{item.id}",
         "origin": f"{kind} · {origin}",
         "blocks": others,
@@ -213,6 +222,18 @@ def _work_row(item: WorkItem, formats: Formats, now: datetime) -> dict[str, Any]
         "action": ACTIONS[item.part],
         "primary": soon,
     }
+
+
+def _absences(delegations: Sequence[Delegation], visit: Visit) -> list[dict[str, str]]:
+    """Who stands in for whom, where the person is one of the two."""
+    lines = []
+    for found in delegations:
+        where = f" in {found.application}" if found.application else ""
+        span = f"until {visit.formats.instant(found.valid_until)}"
+        mine = found.delegate_id == visit.actor.id
+        text = f"You stand in for {found.delegator}" if mine else f"{found.delegate} stands in for you"
+        lines.append({"text": f"{text}{where}, from {visit.formats.instant(found.valid_from)} {span}."})
+    return lines
 
 
 def _runs_foot(record: Punctuality) -> str:

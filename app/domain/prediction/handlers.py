@@ -9,6 +9,7 @@ from app.domain.workflow.events import (
     ProcessStateChanged,
     RunCreated,
     RunFinished,
+    RunMigrated,
     RunStateChanged,
 )
 
@@ -19,7 +20,7 @@ PROFILES_DELAY = timedelta(seconds=30)
 
 
 async def on_run_changed(
-    uow: UnitOfWork, event: RunCreated | RunStateChanged | ProcessesReleased | ProcessStateChanged
+    uow: UnitOfWork, event: RunCreated | RunMigrated | RunStateChanged | ProcessesReleased | ProcessStateChanged
 ) -> None:
     """Have the run forecast anew, once for all that happens within a few seconds."""
     _ask(uow, REFRESH_RUN, event.run_id, DELAY)

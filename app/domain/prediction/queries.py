@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Select, and_, select, union_all
 
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
@@ -134,6 +134,40 @@ async def forecasts_of_runs(
         statement = statement.outerjoin(last, and_(True))
     rows = (await uow.execute(scope(statement, uow, "read", "run_forecast"))).mappings()
     return {row["run_id"]: _run(row) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """As much of a forecast as a list shows."""
+
+    computed_at: datetime
+    target: TargetForecast
+
+    def is_outdated(self, now: datetime) -> bool:
+        """Whether it is too old to be relied on."""
+        return now - self.computed_at > OUTDATED_AFTER
+
+
+async def glance(
+    uow: UnitOfWork, *, run_ids: Sequence[UUID] = (), process_run_ids: Sequence[UUID] = ()
+) -> dict[UUID, Glance]:
+    """The forecasts of runs and processes for lists of both, by id, in one statement."""
+    authorize(uow, "read", "run_forecast")
+    runs, processes = uow.table("run_forecast"), uow.table("process_forecast")
+    of_runs = _briefly(_targets(uow, runs), runs, runs.c.run_id, runs.c.computed_at)
+    of_runs = of_runs.where(runs.c.run_id.in_(run_ids), runs.c.current)
+    of_processes = _briefly(_of_processes(uow), processes, processes.c.process_run_id, runs.c.computed_at)
+    of_processes = of_processes.where(processes.c.process_run_id.in_(process_run_ids))
+    both = union_all(scope(of_runs, uow, "read", "run_forecast"), scope(of_processes, uow, "read", "process_forecast"))
+    rows = (await uow.execute(both)).mappings()
+    return {row["id"]: Glance(row["computed_at"], _target(row)) for row in rows}
+
+
+def _briefly(statement: Select[Any], table: Any, id_: Any, computed_at: Any) -> Select[Any]:
+    drivers = [column for column in statement.selected_columns if column.name in ("driver", "driver_state")]
+    names = ("finish_p50", "finish_p90", "due_at", "miss", "reason", "driver_id", "late")
+    columns = (id_.label("id"), computed_at.label("computed_at"), *(table.c[name] for name in names), *drivers)
+    return statement.with_only_columns(*columns)
 
 
 async def forecasts_of_processes(uow: UnitOfWork, process_run_ids: Sequence[UUID]) -> dict[UUID, ProcessForecast]:

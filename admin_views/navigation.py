@@ -35,7 +35,14 @@ class ListItem:
 Item = PageItem | ListItem
 
 NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
-    (None, (PageItem("/", "Home", "home"), PageItem("/work", "My work", "inbox"), ListItem("delegation", "Out of office"))),
+    (
+        None,
+        (
+            PageItem("/", "Home", "home"),
+            PageItem("/work", "My work", "inbox"),
+            ListItem("delegation", "Out of office"),
+        ),
+    ),
     (
         "Operate",
         (

@@ -6,7 +6,7 @@ of those it looks at, taken in the order of their ids. Whoever commits last has 
 edge is missed; a job that comes twice finds nothing to do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -144,13 +144,14 @@ SELECT EXISTS (SELECT FROM awaited_run a JOIN process_edge e ON e.id = a.edge_id
 )
 TAKE_MISSING = text(
     """
-UPDATE awaited_run a SET alert_at = NULL, alerted_at = :now, row_version = a.row_version + 1, updated_at = :now
-FROM process_edge e
+UPDATE awaited_run a SET alert_at = NULL, alerted_at = CASE WHEN r.state = 'active' THEN CAST(:now AS timestamptz) END,
+                         row_version = a.row_version + 1, updated_at = :now
+FROM process_edge e JOIN workflow_run r ON r.id = e.run_id
 WHERE e.id = a.edge_id AND a.id IN (
-    SELECT b.id FROM awaited_run b JOIN process_edge o ON o.id = b.edge_id AND o.satisfied_at IS NULL
-    JOIN workflow_run r ON r.id = o.run_id AND r.state = 'active'
-    WHERE b.alert_at <= :now AND b.bound_run_id IS NULL ORDER BY b.alert_at LIMIT :batch FOR UPDATE OF b SKIP LOCKED)
-RETURNING a.id, e.run_id, e.successor_id
+    SELECT b.id FROM awaited_run b JOIN process_edge o ON o.id = b.edge_id
+    JOIN workflow_run w ON w.id = o.run_id AND w.state <> 'on_hold'
+    WHERE b.alert_at <= :now ORDER BY b.alert_at LIMIT :batch FOR UPDATE OF b SKIP LOCKED)
+RETURNING a.id, e.run_id, e.successor_id, r.state = 'active' AND e.satisfied_at IS NULL AS missing
 """
 )
 
@@ -184,13 +185,17 @@ def met_at(edge: OpenAcross) -> datetime | None:
     return edge.ended_at if edge.state in edge.accepts else None
 
 
-async def await_runs(uow: UnitOfWork, *, run_id: UUID) -> None:
+async def await_runs(uow: UnitOfWork, *, run_id: UUID, only: Collection[UUID] | None = None) -> None:
     """Give a run that has just been created its edges on other workflows, and settle what can be settled at once.
+
+    `only`: the dependencies that a run under way has come to have; without it all of its version.
 
     What stays open is looked at once more after the commit: a run that is being created at this moment is not seen yet.
     """
     run = (await uow.execute(READ_RUN, {"run_id": run_id})).one()
     dependencies = (await uow.execute(READ_DEPENDENCIES, {"version_id": run.version_id})).all()
+    if only is not None:
+        dependencies = [d for d in dependencies if d.id in only]
     own = await calendar_of_id(uow, run.calendar_id)
     calendars: dict[UUID, WorkingCalendar] = {}
     for id_ in {d.selector_calendar_id for d in dependencies if d.selector_calendar_id is not None}:
@@ -241,7 +246,8 @@ async def announce(uow: UnitOfWork, *, run_id: UUID) -> None:
 
 async def take_missing(uow: UnitOfWork) -> int:
     """Tell, once each, of the runs that are expected by now and do not exist; returns how many."""
-    rows = (await uow.execute(TAKE_MISSING, {"now": uow.now, "batch": BATCH})).all()
+    taken = (await uow.execute(TAKE_MISSING, {"now": uow.now, "batch": BATCH})).all()
+    rows = [row for row in taken if row.missing]  # of a run that is over nobody is told
     if rows:
         uow.emit(
             AwaitedRunsMissing(

@@ -52,12 +52,13 @@ GROUP BY due.run_id ORDER BY due.run_id
 )
 
 
-# Edges that wait out a lag; what of it is due passes in `releasing`.
+# Edges that wait out a lag; what of it is due passes in `releasing`. In runs that are closed as well, where it changes
+# nothing any more, so that nothing is left that each sweep would look at again.
 LOCK_LAGGED_RUNS = text(
     """
 SELECT r.id FROM workflow_run r
-WHERE r.state = 'active' AND r.id IN (
-    SELECT e.run_id FROM process_edge e JOIN workflow_run o ON o.id = e.run_id AND o.state = 'active'
+WHERE r.state <> 'on_hold' AND r.id IN (
+    SELECT e.run_id FROM process_edge e JOIN workflow_run o ON o.id = e.run_id AND o.state <> 'on_hold'
     WHERE e.due_at <= :now ORDER BY e.due_at LIMIT :batch)
 ORDER BY r.id
 FOR NO KEY UPDATE SKIP LOCKED

@@ -145,7 +145,8 @@ def navigation(
         shown = [entry for item in items if (entry := _entry(registry, item, has_page, may)) is not None]
         if shown:
             groups.append({"label": label, "items": shown})
-    active = _active([item["href"] for group in groups for item in group["items"]], at)
+    hrefs = [item["href"] for group in groups for item in group["items"]]
+    active = _active(hrefs, at) or _active(hrefs, _listed(registry, at))
     for group in groups:
         for item in group["items"]:
             item["active"] = item["href"] == active
@@ -175,6 +176,14 @@ def _entry(
         return None
     href = f"/data/{entity.slug}"
     return {"label": item.label or entity.label_plural, "href": href, "icon": item.icon or entity.icon, "count": None}
+
+
+def _listed(registry: Registry, at: str) -> str:
+    """The list in which a record stands that is shown on a page of its own."""
+    for name, page in RECORD_PAGES.items():
+        if at.startswith(f"{page}/") and name in registry.entities:
+            return f"/data/{registry.entity(name).slug}"
+    return at
 
 
 def _active(paths: list[str], at: str) -> str | None:

@@ -11,7 +11,7 @@ from app.domain.schedules.wording import day_text
 
 MOST_LISTED = 60
 MARKS = {
-    "run": ("point-filled", "A run is created"),
+    "run": ("circle-check", "A run is created"),
     "moved": ("arrow-right", "A run, on a date that was moved"),
     "omitted": ("circle-off", "Omitted, with the reason"),
     "clash": ("alert-triangle", "A run that clashes with another schedule"),

@@ -68,7 +68,7 @@ async def _schedule(uow: UnitOfWork, id_: UUID) -> Mapping[Any, Any]:
 def _head(visit: Visit, row: Mapping[Any, Any]) -> dict[str, Any]:
     formats = visit.formats
     until = f" to {formats.date(row['valid_until'])}" if row["valid_until"] else ""
-    valid = f"{formats.date(row['valid_from'])}{until}" if row["valid_from"] else until.strip()
+    valid = f"from {formats.date(row['valid_from'])}{until}" if row["valid_from"] else until.strip()
     return {
         "title": row["label"],
         "code": row["code"],

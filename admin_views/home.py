@@ -21,6 +21,7 @@ from app.domain.workflow.my_work import Part, WorkItem, my_work
 from app.domain.workflow.overview import Punctuality, activity, latest_business_date, punctuality
 from app.domain.workflow.queries import RunSummary, list_runs
 from app.domain.workflow.states import ProcessState, RunState
+from app.domain.workflow.ways import reading_for_others
 
 SOON = timedelta(minutes=30)
 SHOWN_EVENTS = 10
@@ -41,16 +42,17 @@ async def home_page(visit: Visit) -> Response:
     chosen = visit.request.query_params.get("work", "")
     async with visit.uow() as uow:
         work = await my_work(uow, limit=MOST_WORK)
-        day = await latest_business_date(uow)
-        runs = await list_runs(uow, business_date=day) if day else []
-        events = await activity(uow, limit=SHOWN_EVENTS)
-        record = await punctuality(uow)
-        pnl = await daily_pnl(uow)
         formats, now = visit.formats, uow.now
         shown = [item for item in work if not chosen or item.part == chosen]
-        going = [run.id for run in runs if run.state is RunState.ACTIVE]
-        ids = [item.id for item in shown]
-        predicted = await forecast_view.chips(visit, uow, run_ids=going, process_run_ids=ids)
+        async with reading_for_others(uow):
+            day = await latest_business_date(uow)
+            runs = await list_runs(uow, business_date=day) if day else []
+            events = await activity(uow, limit=SHOWN_EVENTS)
+            record = await punctuality(uow)
+            pnl = await daily_pnl(uow)
+            going = [run.id for run in runs if run.state is RunState.ACTIVE]
+            ids = [item.id for item in shown]
+            predicted = await forecast_view.chips(visit, uow, run_ids=going, process_run_ids=ids)
         return await visit.page(
             uow,
             "steps/home.html",

@@ -1,7 +1,7 @@
 """The ways in which an actor may act on a process: by their own rights first, then by those they stand in with."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
 import orjson
@@ -126,6 +126,23 @@ def by_authority(uow: UnitOfWork, acting: Acting) -> Iterator[None]:
     former = uow.actor
     if not acting.actor.is_system:
         uow.actor = replace(former, on_behalf_of=acting.actor.on_behalf_of)
+    try:
+        yield
+    finally:
+        uow.actor = former
+
+
+@asynccontextmanager
+async def reading_for_others(uow: UnitOfWork) -> AsyncIterator[None]:
+    """For pages that only read: what the actor sees, and whom they stand in for. One statement."""
+    former = uow.actor
+    more = [
+        grant
+        for principal in await principals_of(uow)
+        for grant in principal.grants
+        if principal.application in (None, grant.application)
+    ]
+    uow.actor = replace(former, grants=(*former.grants, *more))
     try:
         yield
     finally:

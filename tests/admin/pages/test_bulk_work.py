@@ -5,6 +5,7 @@ import re
 
 import httpx
 
+from app.bootstrap import build
 from app.domain.jobs.execute import execute_job_run
 from app.domain.workflow.bulk import FUNCTION
 from app.domain.workflow.bulk_job import bulk_transitions
@@ -115,6 +116,9 @@ async def test_a_request_to_skip_is_shown_with_what_is_not_met_to_who_may_confir
 async def test_own_delegations_are_entered_seen_and_ended_by_oneself_only(site: Site) -> None:
     bank = site.bank
     await bank.run([manual("a")])
+    built = await build(site.runtime.settings, registry=site.runtime.registry)
+    site.runtime.services = built.services  # the generated pages ask what other features provide
+    await built.aclose()
     await stands_in(bank, "controller2", "controller")
     await stands_in(bank, "preparer2", "preparer")
     browser = await site.browser("controller")

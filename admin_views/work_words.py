@@ -37,6 +37,7 @@ TRANSITION_WORDS: Mapping[Name, tuple[str, str]] = {
     Name.FAIL: ("alert-triangle", "failed"),
     Name.RELEASE: ("lock-open", "released"),
     Name.BEGIN: ("player-play", "began"),
+    Name.MIGRATE: ("transform", "migrated"),
 }
 # From what is closed to what has not begun: the order of the parts of a progress bar.
 BAR_ORDER = (

@@ -39,7 +39,7 @@ from app.domain.prediction import handlers as prediction
 from app.domain.rules.evaluation import RULES, RuleBook, forget_changed_rule
 from app.domain.schedules.events import RunScheduled
 from app.domain.schedules.horizon import on_schedule_written
-from app.domain.sla import clocks
+from app.domain.sla import clocks, migrated
 from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.triggers import handlers as triggers
 from app.domain.triggers.index import TOPIC as TRIGGERS
@@ -54,9 +54,12 @@ from app.domain.workflow.events import (
     ProcessStateChanged,
     RunCreated,
     RunFinished,
+    RunMigrated,
     RunStateChanged,
 )
 from app.domain.workflow.level_deadlines import on_run_created as on_levels_of_run_created
+from app.domain.workflow.migration_plans import FUNCTION as MIGRATE_RUNS
+from app.domain.workflow.migration_plans import migrate_runs
 from app.domain.workflow.publishing import refuse_change_of_published
 from app.domain.workflow.wanted_runs import on_run_wanted
 from models.registry import Registry, product_registry
@@ -96,6 +99,7 @@ HANDLERS: Handlers = {
     RunScheduled: (triggers.on_run_scheduled,),
     RunCreated: (on_levels_of_run_created, clocks.on_run_created, prediction.on_run_changed, triggers.on_run_created),
     RunStateChanged: (clocks.on_run_state_changed, prediction.on_run_changed, triggers.on_run_state_changed),
+    RunMigrated: (on_levels_of_run_created, migrated.on_run_migrated, prediction.on_run_changed),
     RunFinished: (prediction.on_run_finished, triggers.on_run_finished),
     ProcessesReleased: (notify.on_processes_released, prediction.on_run_changed),
     ProcessStateChanged: (
@@ -197,7 +201,7 @@ def _services(settings: Settings) -> dict[str, Any]:
         RECORD_STATES: LifecycleStates(lifecycles),
         RULES: RuleBook(),
         TRIGGERS: TriggerIndex(),
-        "actions": {**ACTIONS, BULK_TRANSITIONS: bulk_transitions},
+        "actions": {**ACTIONS, BULK_TRANSITIONS: bulk_transitions, MIGRATE_RUNS: migrate_runs},
         "process_guards": (breaches_commented,),
         "process_content": (signed_figures,),
         "mail": transport_for(settings),

@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Executable, Table, Text, bindparam, text
+from sqlalchemy import CursorResult, Executable, Table, Text, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+from app.core import direct
 from app.core.actor import Actor, system_actor
 from app.core.audit import AuditEntry, plain_mapping, plain_value
 from app.core.clock import Clock
@@ -156,6 +157,10 @@ class UnitOfWork:
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement. Integrity errors are translated into the product's errors."""
         try:
+            if type(statement) is TextClause and not isinstance(parameters, list | tuple):
+                made = direct.compile_once(statement, self.connection.dialect)
+                if made is not None:
+                    return await direct.execute(self.connection, made, parameters or {})  # type: ignore[return-value]
             return await self.connection.execute(statement, parameters)
         except (IntegrityError, DBAPIError) as error:
             known = translate(error, self.registry)
@@ -236,6 +241,10 @@ class UnitOfWork:
         """Tell the other features, inside this transaction; handlers run in `dispatch`."""
         self._events.append(event)
 
+    def forget(self) -> None:
+        """Drop what was to go with the changes since the last checkpoint, after they were rolled back to a savepoint."""
+        self._entries, self._jobs, self._topics, self._events = [], [], {}, []
+
     async def dispatch(self) -> None:
         """Run the handlers of what was emitted, and of what they emit, until it is quiet."""
         rounds = 0
@@ -261,7 +270,7 @@ class UnitOfWork:
             "live_channel": LIVE_CHANNEL,
             "topics": _joined(topics),
         }
-        await self.connection.execute(WRITE_ACCOMPANIMENTS, values)
+        await self.execute(WRITE_ACCOMPANIMENTS, values)
 
 
 def _joined(topics: Sequence[str]) -> str:

@@ -37,6 +37,18 @@ class RunFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunMigrated(Event):
+    """The run has gone over to another version of its workflow; deadlines and clocks follow the new one.
+
+    `closed`: processes that the new version does not have and that were closed with that.
+    """
+
+    run_id: UUID
+    version_id: UUID
+    closed: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessesReleased(Event):
     """Processes that waited may begin now: one event for all that a change has released, in one run."""
 

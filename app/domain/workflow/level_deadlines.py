@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from app.core.uow import UnitOfWork
 from app.domain.calendars.deadlines import parse_deadline
 from app.domain.calendars.store import calendar_of_id
-from app.domain.workflow.events import RunCreated
+from app.domain.workflow.events import RunCreated, RunMigrated
 
 READ_FORMULAS = text(
     """
@@ -29,7 +29,7 @@ WHERE p.run_id = :run_id AND p.process_id = x.parent_id
 ).bindparams(bindparam("instants", type_=JSONB))
 
 
-async def on_run_created(uow: UnitOfWork, event: RunCreated) -> None:
+async def on_run_created(uow: UnitOfWork, event: RunCreated | RunMigrated) -> None:
     """Give the levels of the run's processes their deadlines: one statement, and a second where there are any."""
     row = (await uow.execute(READ_FORMULAS, {"run_id": event.run_id})).one()
     if not row.formulas:

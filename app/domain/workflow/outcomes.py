@@ -99,6 +99,8 @@ def _after(
             return replace(row, state=ProcessState.FAILED, reason=command.reason)
         case Name.RELEASE:
             return _entered(row, now)
+        case Name.MIGRATE:
+            return row  # its whole run goes over, set-based; see `migrating`
 
 
 def _begun_or(row: ProcessRow, state: ProcessState) -> ProcessState:

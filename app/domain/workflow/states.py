@@ -87,6 +87,7 @@ class Name(StrEnum):
     BEGIN = "begin"
     FINISH = "finish"
     FAIL = "fail"
+    MIGRATE = "migrate"
 
 
 class Who(StrEnum):
@@ -221,6 +222,8 @@ _TABLE = (
         Name.FAIL, "Fail", frozenset({_S.READY, _S.IN_PROGRESS}), _S.FAILED, Who.ENGINE, (Guard.AUTOMATIC,),
         (Input.REASON,),
     ),
+    # To another version of the workflow, with its run: see `migrating`. Not a step that can be asked for by itself.
+    Transition(Name.MIGRATE, "Migrate", frozenset(), None, Who.ENGINE),
 )  # fmt: skip
 
 TRANSITIONS: Mapping[Name, Transition] = MappingProxyType({transition.name: transition for transition in _TABLE})

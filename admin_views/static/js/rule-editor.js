@@ -142,11 +142,11 @@ const casesModel = {
   },
   mark(row, key) {
     const result = state.found.results[row];
-    return { problem: key === "label" && result && !result.passed ? result.problem : "" };
+    return { problem: key === "label" && result && !result.passed && !state.found.errors ? result.problem : "" };
   },
   rowMark(row) {
     const result = state.found.results[row];
-    if (!result) return {};
+    if (!result || state.found.errors) return {};
     return result.passed
       ? { tone: "passed", icon: "circle-check", words: "passes" }
       : { tone: "failed", icon: "alert-circle", words: "fails" };
@@ -254,8 +254,9 @@ function drawFindings() {
   part("count").textContent = state.found.findings.length ? String(state.found.findings.length) : "";
   const { passed, results } = state.found;
   const tests = part("tests");
-  tests.className = `st flat ${!results.length ? "warn" : passed === results.length ? "ok" : "breach"}`;
-  tests.textContent = results.length ? `${passed} of ${results.length} pass` : "no case yet";
+  const bad = errors || !results.length;
+  tests.className = `st flat ${bad ? "warn" : passed === results.length ? "ok" : "breach"}`;
+  tests.textContent = !results.length ? "no case yet" : errors ? "not run" : `${passed} of ${results.length} pass`;
   const why = errors ? "Correct the errors first." : !results.length ? "Add a test case first." : passed < results.length ? "A test case fails." : "";
   const publish = document.querySelector("[data-rule-publish]");
   if (publish) {
@@ -307,7 +308,7 @@ function draw() {
 }
 
 function drawSaved() {
-  const word = part("saved");
+  const word = document.querySelector("[data-rule-saved]");
   if (word) word.textContent = snapshot() === state.saved ? "Saved" : "Not saved yet";
 }
 

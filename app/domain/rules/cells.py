@@ -95,9 +95,6 @@ def read_test(text: str, field: RuleField, known: Iterable[str]) -> Test:
     found = found or _members(text, field)
     if found is None:
         found = _formula(text, known, field)
-    if isinstance(found, OneOf) and field.type is ValueType.TEXTS:
-        negated = "none" if found.negated else "some"
-        return Formula(f"{negated}($, # in [{', '.join(literal(v, ValueType.TEXT) for v in found.values)}])")
     return found
 
 
@@ -243,7 +240,7 @@ def _how(type_: ValueType) -> str:
 
 
 def canonical(test: Test, type_: ValueType) -> str:
-    """The test as ZEN runs it."""
+    """The test as it is kept and shown."""
     match test:
         case Anything():
             return ""
@@ -261,6 +258,14 @@ def canonical(test: Test, type_: ValueType) -> str:
             return f"not in [{joined}]" if negated else joined
     assert isinstance(test, Formula)
     return test.text
+
+
+def zen_cell(test: Test, type_: ValueType) -> str:
+    """The test as ZEN runs it: a list fits where one of its texts does."""
+    if isinstance(test, OneOf) and type_ is ValueType.TEXTS:
+        texts = ", ".join(literal(value, ValueType.TEXT) for value in test.values)
+        return f"{'none' if test.negated else 'some'}($, # in [{texts}])"
+    return canonical(test, type_)
 
 
 def literal(value: Any, type_: ValueType) -> str:

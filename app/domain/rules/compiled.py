@@ -20,6 +20,7 @@ from app.domain.rules.cells import (
     canonical_answer,
     read_given,
     read_test,
+    zen_cell,
 )
 from app.domain.rules.definitions import HitPolicy, RuleContent, RuleField, RuleKind
 from app.domain.rules.engine import ZenError, compile_formula, compile_test, run
@@ -207,8 +208,8 @@ def compile_rule(kind: RuleKind, content: RuleContent) -> CompiledRule:
         for column in columns:
             test = read_test(row.tests.get(column.id, ""), column.field, known)
             if not isinstance(test, Anything):
-                cell = canonical(test, column.field.type)
-                tests.append((column, cell, compile_test(cell)))
+                compiled = compile_test(zen_cell(test, column.field.type))
+                tests.append((column, canonical(test, column.field.type), compiled))
         answers = tuple(_answer(output, row.answers.get(output.name, ""), known) for output in content.outputs)
         rows.append(_Row(row.id, number, tuple(tests), answers))
     return CompiledRule(kind, content, columns, tuple(rows), fields)

@@ -1,7 +1,9 @@
 """A decision table as a ZEN JDM graph with one table, for other engines and editors of that format: pure."""
 
+from contextlib import suppress
 from typing import Any
 
+from app.domain.rules.cells import CellError, read_test, zen_cell
 from app.domain.rules.compiled import column_field, numeric
 from app.domain.rules.definitions import Column, RuleContent
 from app.domain.rules.values import NUMBERS, ValueType
@@ -50,7 +52,14 @@ def _input(content: RuleContent, column: Column) -> dict[str, Any]:
 
 def _rule(content: RuleContent, number: int, *, exact: bool) -> dict[str, str]:
     row = content.rows[number]
-    cells = {f"i_{column.id}": row.tests.get(column.id, "") for column in content.columns}
+    known = tuple(fact.name for fact in content.inputs)
+    cells = {}
+    for column in content.columns:
+        tested = column_field(content, column)
+        cell = row.tests.get(column.id, "")
+        with suppress(CellError):  # a draft with a fault is exported as it was typed
+            cell = zen_cell(read_test(cell, tested, known), tested.type)
+        cells[f"i_{column.id}"] = cell
     for output in content.outputs:
         cell = row.answers.get(output.name, "")
         cells[f"o_{output.name}"] = numeric(cell) if exact and cell and output.type in NUMBERS else cell

@@ -132,6 +132,8 @@ class Domain:
     def region(self, test: Test) -> Region | None:
         """The values that fit the cell; None where a formula hides them."""
         whole = self.whole()
+        if self.type is ValueType.TEXTS and isinstance(test, OneOf):
+            return None  # a list can hold this and that
         match test:
             case Anything():
                 return whole

@@ -136,7 +136,7 @@ class _Player:
         if work.state in _NOT_YET and not work.foreign:
             floor = max(0.0, self.seconds(work.earliest_start)) if work.earliest_start else 0.0
             ready, binding = self._latest(starts, floor)
-            finish = inf if never else self._fresh(work, ready)
+            finish = inf if never is not None else self._fresh(work, ready)
         else:
             ready = self.seconds(work.ready_at or work.started_at or self.now)
             binding = self._latest_known(place)

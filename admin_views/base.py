@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from starlette.requests import Request
 from starlette.responses import Response
 
-from admin_views import details, export, form_endpoints, lists, record_history, saved_views
+from admin_views import bulk_steps, export, form_endpoints, lists, record_history, record_step_pages, saved_views
 from admin_views.visit import Visit, json_answer, record_id
 from app.core.errors import Forbidden, InvalidRequest, NotFound
 from app.domain.access.scope import require_in_scope
@@ -51,11 +51,18 @@ class StepsModelView(ModelView):
         return await form_endpoints.show_new(visit, self)
 
     async def detail_page(self, visit: Visit) -> Response:
-        id_ = self.record_id(visit)
-        history = visit.request.query_params.get("tab") == "history" and self.entity.history
-        async with visit.uow() as uow:
-            page = await details.detail_page(visit, self, uow, id_, tab="history" if history else "details")
-            return await visit.page(uow, "steps/detail.html", page["title"], page=page)
+        asked = visit.request.query_params.get("tab", "")
+        known = ("history",) if self.entity.history else ()
+        tab = asked if asked in (*known, "steps") else "details"
+        return await record_step_pages.show_record(visit, self, self.record_id(visit), tab=tab)
+
+    async def step_page(self, visit: Visit) -> Response:
+        """Take a step of a record's lifecycle."""
+        return await record_step_pages.take_step(visit, self, self.record_id(visit))
+
+    async def bulk_step_page(self, visit: Visit) -> Response:
+        """Say what a step would do to the chosen records, then take it."""
+        return await bulk_steps.take_steps(visit, self)
 
     async def edit_page(self, visit: Visit) -> Response:
         id_ = self.record_id(visit)

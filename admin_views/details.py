@@ -27,12 +27,22 @@ if TYPE_CHECKING:
 STATE_FIELDS = ("state", "status", "quality")
 
 
+async def read_record(uow: UnitOfWork, entity: EntityDef, id_: UUID, *, tab: str) -> Page:
+    """What the page of a record shows. Raises NotFound, also for one that is out of scope."""
+    return await get_record(uow, entity.name, id_, titles=True, lines=tab == "details")
+
+
 async def detail_page(
-    visit: "Visit", view: "StepsModelView", uow: UnitOfWork, id_: UUID, *, tab: str
+    visit: "Visit",
+    view: "StepsModelView",
+    uow: UnitOfWork,
+    found: Page,
+    *,
+    tab: str,
+    steps: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The `page` of steps/detail.html."""
-    entity = view.entity
-    found = await get_record(uow, entity.name, id_, titles=True, lines=tab == "details")
+    """The `page` of steps/detail.html. `steps`: what `record_steps` says of a record with a lifecycle."""
+    entity, id_ = view.entity, found.records[0]["id"]
     record, model = found.records[0], form_model(uow.registry, entity.name)
     wanted = set(line_references(uow, model, record)) | set(people_of(record)) | set(any_records(entity, record))
     titles = await titles_of(uow, wanted) if wanted else {}
@@ -44,10 +54,15 @@ async def detail_page(
         "title": title,
         "subtitle": entity.label,
         "crumbs": [{"label": entity.label_plural, "href": view.path}, {"label": title, "href": None}],
-        "state": _state(entity, record, drawing),
+        "state": steps["state"] if steps else _state(entity, record, drawing),
         "row_version": record["row_version"],
         "tabs": [
             {"label": "Details", "href": address, "current": tab == "details", "icon": None},
+            *(
+                [{"label": "Steps", "href": f"{address}?tab=steps", "current": tab == "steps", "icon": None}]
+                if steps
+                else []
+            ),
             *(
                 [{"label": "History", "href": f"{address}?tab=history", "current": tab == "history", "icon": None}]
                 if entity.history
@@ -55,11 +70,13 @@ async def detail_page(
             ),
         ],
         "tab": tab,
-        "edit": _edit(visit, view, address),
+        "edit": _edit(visit, view, address, locked=steps["locked"] if steps else None),
         "more": delete_entry(entity) if deletable else [],
         "delete": delete_dialog(entity, title, f"{address}/delete") if deletable else None,
         "facts": stamps(visit, uow, record, titles),
         "sections": _sections(uow, model, found, drawing) if tab == "details" else [],
+        "steps": steps,
+        "self_href": address if tab == "details" else f"{address}?tab={tab}",
         "history": await history_panel(visit, view, uow, id_) if tab == "history" else None,
         "previous_href": None,
         "next_href": None,
@@ -140,12 +157,12 @@ def _state(entity: EntityDef, record: Mapping[str, Any], drawing: Drawing) -> di
     return None
 
 
-def _edit(visit: "Visit", view: "StepsModelView", address: str) -> dict[str, Any] | None:
+def _edit(visit: "Visit", view: "StepsModelView", address: str, *, locked: str | None) -> dict[str, Any] | None:
     if not view.can_edit:
         return None
     allowed = view.has_permission(visit.request, Action.EDIT)
-    reason = f"Your roles do not allow you to change {view.entity.label_plural.lower()}."
-    return {"href": f"{address}/edit", "allowed": allowed, "reason": None if allowed else reason}
+    reason = locked if allowed else f"Your roles do not allow you to change {view.entity.label_plural.lower()}."
+    return {"href": f"{address}/edit", "allowed": reason is None, "reason": reason}
 
 
 def _sections(uow: UnitOfWork, model: FormModel, found: Page, drawing: Drawing) -> list[dict[str, Any]]:

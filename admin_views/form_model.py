@@ -95,7 +95,7 @@ def form_model(registry: Registry, name: str) -> FormModel:
     ordered = [f for _, f in sorted(enumerate(entity.fields), key=lambda item: (item[1].order, item[0]))]
     tabs: dict[str, dict[str, list[FieldDef]]] = {}
     for field in ordered:
-        if field.access_group == "internal" or field.deprecated:
+        if field.access_group == "internal" or field.deprecated or field.name in _shown_in_head(entity):
             continue
         sections = tabs.setdefault(field.tab or MAIN_TAB, {})
         # Lines stand by themselves, behind the fields of their section.
@@ -111,6 +111,11 @@ def form_model(registry: Registry, name: str) -> FormModel:
         ),
         _types(registry, entity),
     )
+
+
+def _shown_in_head(entity: EntityDef) -> tuple[str, ...]:
+    """Where a record stands in its lifecycle is said by the head of its page, and changed by steps only."""
+    return (entity.state_field, "lifecycle_version") if entity.lifecycle and not entity.managed else ()
 
 
 def _behind(parts: Mapping[str, list[FieldDef]]) -> enumerate[tuple[str, list[FieldDef]]]:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqladmin.authorization import Action
 
+from admin_views import list_states
+from admin_views.bulk_steps import bulk_actions
 from admin_views.cells import Cell, Drawing, cell_of, column_kind, places_of, type_of
 from admin_views.list_filters import chips, filter_fields, references_in
 from admin_views.list_state import (
@@ -53,6 +55,7 @@ async def list_page(visit: "Visit", view: "StepsModelView", uow: UnitOfWork) -> 
     columns = chosen_columns(uow, entity, state.columns or views.columns)
     filter_titles = await _filter_titles(uow, entity, state)
     titles = found.titles or [{} for _ in found.records]
+    states = await list_states.states_in(uow, entity, found.records)
     drawing = drawing_of(visit, uow, entity, columns, found)
     offset_after = state.offset + len(found.records)
     exports = _exports(view, visit, state, columns)
@@ -73,24 +76,30 @@ async def list_page(visit: "Visit", view: "StepsModelView", uow: UnitOfWork) -> 
         "chips": [
             {**chip, "remove_href": state.address(base, filter=chip.pop("rest"), view="")}
             for chip in (
-                chips(state.filter, entity, uow.registry, titles=filter_titles, formats=visit.formats)
+                list_states.labelled(
+                    chips(state.filter, entity, uow.registry, titles=filter_titles, formats=visit.formats),
+                    entity,
+                    states,
+                )
                 if state.filter
                 else ()
             )
         ],
         "clear_href": state.address(base, q="", filter=None, view=""),
         "filter": state.filter or {},
-        "filter_fields": filter_fields(entity, uow.registry, readable=lambda other: filterable(visit, uow, other)),
+        "filter_fields": list_states.with_states(
+            filter_fields(entity, uow.registry, readable=lambda other: filterable(visit, uow, other)), entity, states
+        ),
         "base_href": base,
         "columns": _columns(visit, uow, entity, columns, state=state, base=base),
         "all_columns": _all_columns(uow, entity, columns),
         "columns_action": f"{base}/columns",
         "rows": [
-            _row(entity, columns, record, titles=titles[number], drawing=drawing)
+            _row(entity, columns, record, titles=titles[number], drawing=drawing, states=states)
             for number, record in enumerate(found.records)
         ],
         "selection_total": found.count or 0,
-        "bulk": [],
+        "bulk": bulk_actions(uow, entity, base) if found.records else [],
         "pager": _pager(visit, state, base, found, offset_after),
         "empty": None if found.records else _empty(view, visit, state, base),
         "live_topic": f"entity:{entity.name}" if visit.site.listener is not None else None,
@@ -120,7 +129,9 @@ async def _found(uow: UnitOfWork, entity: EntityDef, state: ListState, views: Sa
 
 def query_of(uow: UnitOfWork, entity: EntityDef, state: ListState, views: SavedViews) -> ListQuery:
     columns = chosen_columns(uow, entity, state.columns or views.columns)
-    names = dict.fromkeys([*(column.name for column in columns), *_title_names(uow, entity)])
+    names = dict.fromkeys(
+        [*(column.name for column in columns), *_title_names(uow, entity), *list_states.needed(uow, entity, columns)]
+    )
     return ListQuery(
         filter=state.filter,
         search=state.q,
@@ -151,6 +162,8 @@ def chosen_columns(uow: UnitOfWork, entity: EntityDef, names: tuple[str, ...]) -
     title = fields.get(entity.title_field)
     if not chosen:
         usual = [field for field in fields.values() if field.in_list and field is not title]
+        if list_states.in_lists(uow, entity) and entity.state_field in fields:
+            usual.insert(0, fields[entity.state_field])
         return tuple([*([title] if title else []), *usual] or list(fields.values())[:MOST_BY_DEFAULT])
     if title is not None and title not in chosen:
         chosen.insert(0, title)
@@ -271,7 +284,7 @@ def _columns(
             {
                 "name": field.name,
                 "label": f"{field.label}, {zone}" if type_of(field) is FieldType.DATETIME else field.label,
-                "kind": "title" if field is title else column_kind(field),
+                "kind": "title" if field is title else list_states.kind_of(entity, field) or column_kind(field),
                 "sort": direction,
                 "sort_rank": rank,
                 "sort_href": state.address(base, sort=sorted_by(state.sort, field.name)) if sortable else None,
@@ -306,6 +319,7 @@ def _row(
     *,
     titles: dict[str, str | None],
     drawing: Drawing,
+    states: list_states.States,
 ) -> dict[str, Any]:
     href = record_path(entity, record["id"])
     title = _title_column(entity, columns)
@@ -313,6 +327,8 @@ def _row(
     name = ""
     for field in columns:
         cell = cell_of(field, record.get(field.name), drawing, title=titles.get(field.name))
+        if list_states.kind_of(entity, field) and cell["kind"] != "masked":
+            cell = states.cell(record, entity)
         if field is title:
             name = str(cell.get("text") or "") or str(record["id"])[:8]
             cell = {"kind": "title", "text": name, "href": href}

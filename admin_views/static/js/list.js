@@ -52,25 +52,30 @@ bar?.querySelector("[data-bulk-all]").addEventListener("click", () => {
 });
 bar?.querySelector("[data-bulk-clear]").addEventListener("click", () => setAll(false));
 
-// A bulk dialog gets what is selected when it opens.
+// A bulk action gets what is selected: its dialog when it opens, its form when it is sent.
+function fill(place) {
+  const chosen = boxes().filter((box) => box.checked);
+  const hidden = (name, value) => Object.assign(document.createElement("input"), { type: "hidden", name, value });
+  place.replaceChildren(
+    ...(everything
+      ? [
+          hidden("all", "1"),
+          hidden("filter", list.dataset.filter),
+          hidden("q", list.querySelector("[data-list-search]")?.value ?? ""),
+        ]
+      : chosen.map((box) => hidden("ids", box.value))),
+  );
+  return everything ? Number(list.dataset.total) : chosen.length;
+}
 for (const dialog of document.querySelectorAll('dialog[id^="bulk-"]')) {
   dialog.addEventListener("steps:dialog-open", () => {
-    const place = dialog.querySelector("[data-bulk-inputs]");
-    const chosen = boxes().filter((box) => box.checked);
-    const hidden = (name, value) => Object.assign(document.createElement("input"), { type: "hidden", name, value });
-    place.replaceChildren(
-      ...(everything
-        ? [
-            hidden("all", "1"),
-            hidden("filter", list.dataset.filter),
-            hidden("q", list.querySelector("[data-list-search]")?.value ?? ""),
-          ]
-        : chosen.map((box) => hidden("ids", box.value))),
-    );
-    const count = everything ? Number(list.dataset.total) : chosen.length;
+    const count = fill(dialog.querySelector("[data-bulk-inputs]"));
     dialog.querySelector("[data-bulk-what]").textContent =
       count === 1 ? "This concerns 1 record." : `This concerns ${count} records.`;
   });
+}
+for (const form of document.querySelectorAll("[data-bulk-form]")) {
+  form.addEventListener("submit", () => fill(form.querySelector("[data-bulk-inputs]")));
 }
 
 function move(step) {

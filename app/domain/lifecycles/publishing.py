@@ -230,7 +230,8 @@ async def _check_lifecycle(uow: UnitOfWork, event: RecordCreated | RecordUpdated
     entity = uow.registry.entities.get(row.entity)
     if entity is None or not entity.lifecycle or entity.managed:
         there = ", ".join(sorted(e.name for e in uow.registry.entities.values() if e.lifecycle and not e.managed))
-        raise ValidationFailed([FieldProblem("entity", f"{row.entity} takes no lifecycle; choose one of: {there}")])
+        said = f"{row.entity} takes no lifecycle; choose one of: {there}"
+        raise Conflict(f"{said}.", problems=[FieldProblem("entity", said)])
     if row.applies_when:
         probe = LifecycleDef(code=row.code, label=row.label, applies_when=row.applies_when, initial="x",
                              states=({"name": "x", "category": "final"},))  # fmt: skip

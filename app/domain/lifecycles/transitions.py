@@ -67,6 +67,8 @@ class StepOutcome:
     row_version: int
     waiting_for: int = 0
     refusal: Refusal | None = None
+    label: str = ""  # of the step
+    to_label: str = ""
 
 
 @dataclass(slots=True)
@@ -166,7 +168,9 @@ def _decide(
     if waiting:
         me = Approval(step.name, uow.actor.id or UUID(int=0), uow.actor.name, uow.actor.on_behalf_of, done=False)
         subject.approvals.append(me)
-        return StepOutcome(command.record_id, step.name, before, before, subject.record["row_version"], waiting)
+        return StepOutcome(
+            command.record_id, step.name, before, before, subject.record["row_version"], waiting, label=step.label
+        )
     changed = effects.apply_fields(step, subject, known)
     all_changed = work.fields.setdefault(command.record_id, {})
     all_changed |= changed
@@ -195,7 +199,9 @@ def _decide(
         )
     )
     work.later.effects += [(effect, subject, at) for effect in step.effects if effect.kind != "set_field"]
-    return StepOutcome(command.record_id, step.name, before, step.to, subject.record["row_version"])
+    label, to_label = step.label, subject.lifecycle.label(step.to)
+    version = subject.record["row_version"]
+    return StepOutcome(command.record_id, step.name, before, step.to, version, label=label, to_label=to_label)
 
 
 def _choose(

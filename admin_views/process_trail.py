@@ -19,6 +19,7 @@ SAID = {
     Name.RESUME: "Resumed", Name.SKIP: "Skipped", Name.CANCEL: "Cancelled", Name.RETRY: "Tried again",
     Name.BEGIN: "Began", Name.FINISH: "Finished", Name.FAIL: "Failed",
     Name.UNCLAIM: "Gave it back", Name.REQUEST_SKIP: "Asked to skip it", Name.DECLINE_SKIP: "Declined to skip it",
+    Name.BLOCK: "Waits again, for work that was added",
 }  # fmt: skip
 
 
@@ -182,7 +183,7 @@ def history(drawn: Drawn) -> dict[str, Any]:
 
 
 def _transition_line(drawn: Drawn, line: HistoryLine) -> dict[str, Any]:
-    what = f"Approved level {line.level}" if line.name is Name.APPROVE else SAID[line.name]
+    what = f"Approved level {line.level}" if line.name is Name.APPROVE else SAID.get(line.name, line.name.capitalize())
     if line.name is Name.REJECT:
         what = f"Rejected round {line.round}"
     if line.name in (Name.BEGIN, Name.FINISH, Name.FAIL) and line.attempt > 1:

@@ -23,6 +23,7 @@ RUN_STATES = {
 }
 TRANSITION_WORDS: Mapping[Name, tuple[str, str]] = {
     Name.CLAIM: ("user-check", "took"),
+    Name.UNCLAIM: ("user-minus", "gave back"),
     Name.ASSIGN: ("user-plus", "assigned"),
     Name.START: ("player-play", "started"),
     Name.SUBMIT: ("send", "submitted"),
@@ -30,7 +31,10 @@ TRANSITION_WORDS: Mapping[Name, tuple[str, str]] = {
     Name.REJECT: ("arrow-back-up", "rejected"),
     Name.HOLD: ("player-pause", "put on hold"),
     Name.RESUME: ("player-play", "resumed"),
+    Name.REQUEST_SKIP: ("player-track-next", "asked to skip"),
+    Name.DECLINE_SKIP: ("x", "declined to skip"),
     Name.SKIP: ("player-track-next", "skipped"),
+    Name.BLOCK: ("lock", "blocked"),
     Name.CANCEL: ("ban", "cancelled"),
     Name.RETRY: ("refresh", "retried"),
     Name.FINISH: ("check", "finished"),

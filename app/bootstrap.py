@@ -40,6 +40,7 @@ from app.domain.rules.evaluation import RULES, RuleBook, forget_changed_rule
 from app.domain.schedules.events import RunScheduled
 from app.domain.schedules.horizon import on_schedule_written
 from app.domain.sla import clocks, migrated
+from app.domain.sla.added_work import on_process_added
 from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.triggers import handlers as triggers
 from app.domain.triggers.index import TOPIC as TRIGGERS
@@ -50,6 +51,7 @@ from app.domain.workflow.bulk import FUNCTION as BULK_TRANSITIONS
 from app.domain.workflow.bulk_job import bulk_transitions
 from app.domain.workflow.events import (
     AwaitedRunsMissing,
+    ProcessAdded,
     ProcessesReleased,
     ProcessStateChanged,
     RunCreated,
@@ -101,6 +103,7 @@ HANDLERS: Handlers = {
     RunStateChanged: (clocks.on_run_state_changed, prediction.on_run_changed, triggers.on_run_state_changed),
     RunMigrated: (on_levels_of_run_created, migrated.on_run_migrated, prediction.on_run_changed),
     RunFinished: (prediction.on_run_finished, triggers.on_run_finished),
+    ProcessAdded: (on_process_added, prediction.on_run_changed),
     ProcessesReleased: (notify.on_processes_released, prediction.on_run_changed),
     ProcessStateChanged: (
         clocks.on_process_state_changed,

@@ -5,7 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, status
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from app.api.auth.dependencies import get_actor
@@ -15,6 +15,7 @@ from app.api.process_runs import Version
 from app.api.versions import etag
 from app.core.uow import UnitOfWork
 from app.domain.entities.queries import get_record
+from app.domain.workflow.ad_hoc import add_process
 from app.domain.workflow.run_commands import cancel_run, hold_run, resume_run
 from app.domain.workflow.runs import create_run
 
@@ -77,6 +78,47 @@ async def begin_run(body: RunInput, request: Request) -> Response:
         begun_now = page.records[0]["created_at"] == uow.now
         headers = {"location": f"{router.prefix}/{run_id}", "etag": etag(record["row_version"])}
         return json_response(record, status=201 if begun_now else 200, headers=headers)
+
+    return await command(request, work)
+
+
+class AddedProcessInput(BaseModel):
+    """Manual work between processes of the run: it waits for `predecessors`, and `successors` wait for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(min_length=1, max_length=200)
+    owner_role: str = Field(min_length=1, max_length=48, description="Code of the role that does it")
+    reason: str = Field(min_length=1, max_length=2_000)
+    due_at: AwareDatetime | None = None
+    instructions: str | None = Field(None, max_length=20_000)
+    predecessors: list[UUID] = Field(default=[], max_length=50, description="Process runs of this run")
+    successors: list[UUID] = Field(default=[], max_length=50, description="Process runs that have not begun")
+
+
+class AddedProcessOutput(BaseModel):
+    id: UUID
+    code: str
+    state: str
+    held_back: list[UUID] = Field(description="Processes that were free to begin and wait for it now")
+
+
+@router.post(
+    "/{id}/processes",
+    status_code=status.HTTP_201_CREATED,
+    summary="Add a manual process to a run under way",
+    response_model=AddedProcessOutput,
+)
+async def add_to_run(id: UUID, body: AddedProcessInput, request: Request) -> Response:
+    async def work(uow: UnitOfWork) -> Response:
+        added = await add_process(uow, run_id=id, **dict(body))
+        content = {
+            "id": added.process_run_id,
+            "code": added.code,
+            "state": added.state.value,
+            "held_back": list(added.held_back),
+        }
+        return json_response(content, status=201, headers={"location": f"/api/v1/process-runs/{added.process_run_id}"})
 
     return await command(request, work)
 

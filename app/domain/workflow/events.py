@@ -73,3 +73,11 @@ class AwaitedRunsMissing(Event):
 
     awaited_run_ids: tuple[UUID, ...]
     process_run_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessAdded(Event):
+    """A process that its version does not know was added to a run under way; its clock is to start."""
+
+    run_id: UUID
+    process_run_id: UUID

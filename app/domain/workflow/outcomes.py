@@ -99,7 +99,7 @@ def _after(
             return replace(row, state=ProcessState.FAILED, reason=command.reason)
         case Name.RELEASE:
             return _entered(row, now)
-        case Name.MIGRATE:
+        case Name.MIGRATE | Name.BLOCK:
             return row  # its whole run goes over, set-based; see `migrating`
 
 

@@ -87,6 +87,7 @@ class Name(StrEnum):
     BEGIN = "begin"
     FINISH = "finish"
     FAIL = "fail"
+    BLOCK = "block"
     MIGRATE = "migrate"
 
 
@@ -224,6 +225,8 @@ _TABLE = (
     ),
     # To another version of the workflow, with its run: see `migrating`. Not a step that can be asked for by itself.
     Transition(Name.MIGRATE, "Migrate", frozenset(), None, Who.ENGINE),
+    # What had not begun waits again: work was added before it, see `ad_hoc`. Not a step to be asked for either.
+    Transition(Name.BLOCK, "Block", frozenset(), _S.BLOCKED, Who.ENGINE),
 )  # fmt: skip
 
 TRANSITIONS: Mapping[Name, Transition] = MappingProxyType({transition.name: transition for transition in _TABLE})

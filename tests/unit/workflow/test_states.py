@@ -22,5 +22,5 @@ def test_every_way_to_stop_or_refuse_work_needs_a_reason() -> None:
 
 def test_people_and_the_platform_have_their_own_transitions() -> None:
     engine = {name for name, transition in TRANSITIONS.items() if transition.who is Who.ENGINE}
-    assert engine == {Name.RELEASE, Name.BEGIN, Name.FINISH, Name.FAIL}
+    assert engine == {Name.RELEASE, Name.BEGIN, Name.FINISH, Name.FAIL, Name.MIGRATE, Name.BLOCK}
     assert {transition.name for transition in BY_PEOPLE} == set(Name) - engine

@@ -1356,18 +1356,18 @@ def upgrade() -> None:
         ["other_workflow_id", "other_process", "run_selector", "successor_id", "edge_type"],
     )
     op.create_foreign_key(
-        op.f("fk_process_dependency_selector_calendar_id"),
-        "process_dependency",
-        "calendar",
-        ["selector_calendar_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_dependency_other_workflow_id"),
         "process_dependency",
         "workflow",
         ["other_workflow_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_dependency_selector_calendar_id"),
+        "process_dependency",
+        "calendar",
+        ["selector_calendar_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -1777,8 +1777,8 @@ def downgrade() -> None:
     op.drop_column("process_edge", "condition")
     op.drop_column("process_edge", "lag_unit")
     op.drop_column("process_edge", "lag_amount")
-    op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint("uq_process_dependency_across", "process_dependency", type_="unique")
     op.drop_index(op.f("ix_process_dependency_selector_calendar_id"), table_name="process_dependency")
     op.drop_index(op.f("ix_process_dependency_other_workflow_id"), table_name="process_dependency")

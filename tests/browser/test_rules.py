@@ -39,7 +39,7 @@ async def test_a_table_is_written_tried_and_published(enter: Enter) -> None:
     await page.keyboard.press("Enter")
     await expect(cell(page, "table", 1, 1)).to_have_text(">= 2000000")
     await expect(page.locator("[data-rule-tests]")).to_have_text("4 of 5 pass")
-    await expect(page.locator("[data-rule-findings]")).to_contain_text("No row fits")
+    await expect(cell(page, "cases", 0, 0).locator(".e")).to_have_text("Severity is low, critical was expected")
 
     # Undo brings everything back; rows are duplicated, moved and deleted by keyboard.
     await cell(page, "table", 1, 0).click()

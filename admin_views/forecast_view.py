@@ -26,6 +26,10 @@ LIKELY, POSSIBLE = Decimal("0.5"), Decimal("0.2")
 # Below this a chip would only be noise.
 LEAST_SHOWN = Decimal("0.1")
 TENTHS = 10
+AT_RISK = {
+    "late": {"icon": "alert-triangle", "tone": "late", "word": "Predicted late"},
+    "risk": {"icon": "alert-triangle", "tone": "risk", "word": "At risk"},
+}
 
 
 async def run_forecast(visit: Visit, uow: UnitOfWork, run_id: UUID) -> WholeForecast | None:
@@ -48,6 +52,21 @@ async def chips(
         for id_, each in found.items()
         if not each.is_outdated(uow.now)
     }
+
+
+def with_forecast(row: dict[str, Any], chip: dict[str, Any] | None) -> dict[str, Any]:
+    """A row of a list of runs with its forecast; a run that is on time so far may be at risk."""
+    standing = row["standing"]
+    if chip and chip["miss"] and standing["tone"] == "ok" and chip["miss"]["tone"] != "ok":
+        standing = AT_RISK[chip["miss"]["tone"]]
+    return {**row, "standing": standing, "forecast": chip}
+
+
+def at_risk(predicted: Mapping[UUID, dict[str, Any]], run_ids: Iterable[UUID]) -> str:
+    """How many of these runs will probably be late, or may be: "1 predicted late, 2 at risk"."""
+    tones = [chip["miss"]["tone"] for id_ in run_ids if (chip := predicted.get(id_)) and chip["miss"]]
+    parts = [(tones.count("late"), "predicted late"), (tones.count("risk"), "at risk")]
+    return ", ".join(f"{count} {words}" for count, words in parts if count)
 
 
 def miss_chip(target: TargetForecast, formats: Formats) -> dict[str, Any] | None:
@@ -91,6 +110,7 @@ def summary(found: WholeForecast | None, visit: Visit, now: datetime) -> dict[st
         "basis": _basis(run),
         "miss": None if target.miss is None else f"{target.miss:.2f}",
         "tone": "ok" if target.miss is None else tone(target.miss),
+        "standing": None if target.miss is None else AT_RISK.get(tone(target.miss)),
         "tenths": [] if target.miss is None else tenths(target.miss),
         "due": clock(target.due_at, formats, now) if target.due_at else "",
         "was": f"was {run.before[1]:.2f} at {formats.local(run.before[0]):%H:%M}" if run.before else "",

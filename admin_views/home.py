@@ -57,7 +57,7 @@ async def home_page(visit: Visit) -> Response:
             uow,
             "steps/home.html",
             "Home",
-            headline=_headline(work, runs, formats, now),
+            headline=_headline(work, runs, formats, now, forecast_view.at_risk(predicted, going)),
             topics=["runs", "entity:process_run", f"user:{visit.actor.id}"],
             refresh_href="/" + (f"?{urlencode({'work': chosen})}" if chosen else ""),
             tiles=_tiles(work, runs, record, pnl, formats=formats, now=now),
@@ -71,7 +71,7 @@ async def home_page(visit: Visit) -> Response:
                 for name, label in PARTS
             ],
             groups=_groups(shown, formats, now, predicted),
-            runs=[{**run_row(run, visit), "forecast": predicted.get(run.id)} for run in runs],
+            runs=[forecast_view.with_forecast(run_row(run, visit), predicted.get(run.id)) for run in runs],
             runs_title="Today's runs" if day == formats.local(now).date() else "Latest runs",
             runs_note=formats.date(day) if day else "",
             runs_foot=_runs_foot(record),
@@ -80,7 +80,9 @@ async def home_page(visit: Visit) -> Response:
         )
 
 
-def _headline(work: Sequence[WorkItem], runs: Sequence[RunSummary], formats: Formats, now: datetime) -> str:
+def _headline(
+    work: Sequence[WorkItem], runs: Sequence[RunSummary], formats: Formats, now: datetime, at_risk: str
+) -> str:
     """What matters, in one or two sentences."""
     dues = [item.due_at for item in work if item.due_at and item.due_at <= now + timedelta(hours=1)]
     mine = f"{len(work)} {'item' if len(work) == 1 else 'items'} for you" if work else "Nothing waits for you"
@@ -88,7 +90,8 @@ def _headline(work: Sequence[WorkItem], runs: Sequence[RunSummary], formats: For
         mine += f", {len(dues)} due by {formats.local(max(dues)):%H:%M}"
     late = sum(bool(run.progress.late) for run in runs)
     going = sum(run.state is RunState.ACTIVE for run in runs)
-    day = f"{going} of {len(runs)} runs in progress" + (f", {late} with late work." if late else ", nothing late.")
+    day = f"{going} of {len(runs)} runs in progress" + (f", {late} with late work" if late else ", nothing late")
+    day += f", {at_risk}." if at_risk else "."
     return f"{mine}. {day}" if runs else f"{mine}."
 
 

@@ -49,7 +49,7 @@ async def runs_page(visit: Visit) -> Response:
         found = await list_runs(uow, business_date=chosen, states=states, limit=SHOWN_RUNS)
         latest = await latest_business_date(uow)
         chips = await forecast_view.chips(visit, uow, run_ids=[run.id for run in found if run.state not in ENDED])
-        rows = [{**run_row(run, visit), "forecast": chips.get(run.id)} for run in found]
+        rows = [forecast_view.with_forecast(run_row(run, visit), chips.get(run.id)) for run in found]
         filters = [
             {"label": label, "href": _runs_url(chosen, value), "current": value == state}
             for value, label in (("", "All"), *((s.value, RUN_STATES[s][1]) for s in RunState))

@@ -15,6 +15,7 @@ from admin_views import site
 from app.api import (
     access,
     bulk_work,
+    delegations,
     files,
     finance,
     forecasts,
@@ -72,7 +73,19 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         Route("/metrics", metrics.endpoint(lambda: _workers(app))),
         Mount("/static", Assets(directory=STATIC)),
     ]
-    features = (access, bulk_work, process_runs, workflow_runs, forecasts, finance, files, schedules, hooks, lifecycles)
+    features = (
+        access,
+        bulk_work,
+        delegations,
+        process_runs,
+        workflow_runs,
+        forecasts,
+        finance,
+        files,
+        schedules,
+        hooks,
+        lifecycles,
+    )
     for router in (auth_router, *(feature.router for feature in features)):
         app.include_router(router)
     # After the features: what none of them serves is no record, or cannot be done to it, and is answered as such.

@@ -74,6 +74,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
         (
             PageItem("/workflows", "Workflows", "sitemap", "workflow"),
             ListItem("workflow"),
+            ListItem("migration_plan"),
             ListItem("rule"),
             ListItem("schedule"),
             ListItem("event_trigger"),
@@ -119,6 +120,7 @@ RECORD_PAGES = {
     "rule": "/rules",
     "workflow": "/workflows",
     "workflow_version": "/workflow-versions",
+    "migration_plan": "/migrations",
     "schedule": "/schedules",
     "event_trigger": "/triggers",
     "workflow_run": "/runs",

@@ -27,6 +27,7 @@ from admin_views import (
     home,
     jobs,
     live,
+    migrations,
     notices,
     preferences,
     process,
@@ -69,6 +70,7 @@ FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
     rules.ROUTES,
     workflows.ROUTES,
     designer_changes.ROUTES,
+    migrations.ROUTES,
 )
 FEATURE_PATHS = frozenset(page.path for pages in FEATURE_PAGES for page in pages)
 

@@ -74,14 +74,14 @@ async def workflow_page(visit: Visit) -> Response:
     code = visit.request.path_params["code"]
     if (by_id := _uuid(code)) is not None:
         async with visit.uow() as uow:
-            workflow = await _workflow(uow, id_=by_id)
+            workflow = await find_workflow(uow, id_=by_id)
         return RedirectResponse(f"/workflows/{quote(workflow['code'])}", status_code=303)
     return await _show(visit, code)
 
 
 async def _show(visit: Visit, code: str, error: StepsError | None = None) -> Response:
     async with visit.uow() as uow:
-        workflow = await _workflow(uow, code=code)
+        workflow = await find_workflow(uow, code=code)
         versions = await versions_of(uow, workflow_id=workflow["id"])
         may = visit.may("configure", VERSION) is not None
         draft = next((v for v in versions if v.state == "draft"), None)
@@ -114,7 +114,7 @@ def _can_migrate(versions: list[VersionSummary]) -> bool:
     return any(v.open_runs and v.state != "published" for v in versions)
 
 
-async def _workflow(uow: UnitOfWork, *, code: str | None = None, id_: UUID | None = None) -> dict[str, Any]:
+async def find_workflow(uow: UnitOfWork, *, code: str | None = None, id_: UUID | None = None) -> dict[str, Any]:
     authorize(uow, "read", "workflow")
     table, applications, calendars = uow.table("workflow"), uow.table("application"), uow.table("calendar")
     statement = (
@@ -226,7 +226,7 @@ async def compare_page(visit: Visit) -> Response:
     """Two versions beside each other; without a choice the latest two."""
     code, query = visit.request.path_params["code"], visit.request.query_params
     async with visit.uow() as uow:
-        workflow = await _workflow(uow, code=code)
+        workflow = await find_workflow(uow, code=code)
         versions = await versions_of(uow, workflow_id=workflow["id"])
         by_number = {version.number: version for version in versions}
         newest = [version.number for version in versions[:2]] or [0]

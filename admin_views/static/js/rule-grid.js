@@ -53,7 +53,7 @@ export class Grid {
     if (column.sub) words.push(element("span", { className: "u", textContent: column.sub }));
     const inner =
       this.editable && column.edit
-        ? element("button", { type: "button", className: "hd", ariaLabel: `Change the column ${column.title}` }, ...words)
+        ? element("button", { type: "button", className: "hd", title: "Change this column" }, ...words)
         : element("span", { className: "hd" }, ...words);
     if (inner.type === "button") inner.addEventListener("click", column.edit);
     return element("th", { className: column.kind, scope: "col" }, inner);

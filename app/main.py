@@ -21,10 +21,12 @@ from app.api import (
     forecasts,
     hooks,
     lifecycles,
+    migrations,
     openapi,
     process_runs,
     schedules,
     workflow_runs,
+    workflow_versions,
 )
 from app.api.auth.routes import router as auth_router
 from app.api.generated import PREFIX, RecordsApi, RecordsRoute
@@ -79,6 +81,8 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         delegations,
         process_runs,
         workflow_runs,
+        workflow_versions,
+        migrations,
         forecasts,
         finance,
         files,

@@ -679,7 +679,7 @@ def upgrade() -> None:
             ["node_id"], ["hierarchy_node.id"], name=op.f("fk_schedule_node_id"), ondelete="RESTRICT"
         ),
         sa.ForeignKeyConstraint(
-            ["workflow_id"], ["workflow.id"], name=op.f("fk_schedule_workflow_id"), ondelete="CASCADE"
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_schedule_workflow_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_schedule")),
         sa.UniqueConstraint("code", name="uq_schedule_code"),
@@ -752,16 +752,16 @@ def upgrade() -> None:
             ["source_schedule_id"],
             ["schedule.id"],
             name=op.f("fk_event_trigger_source_schedule_id"),
-            ondelete="CASCADE",
+            ondelete="RESTRICT",
         ),
         sa.ForeignKeyConstraint(
             ["source_workflow_id"],
             ["workflow.id"],
             name=op.f("fk_event_trigger_source_workflow_id"),
-            ondelete="CASCADE",
+            ondelete="RESTRICT",
         ),
         sa.ForeignKeyConstraint(
-            ["workflow_id"], ["workflow.id"], name=op.f("fk_event_trigger_workflow_id"), ondelete="CASCADE"
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_event_trigger_workflow_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event_trigger")),
         sa.UniqueConstraint("code", name="uq_event_trigger_code"),
@@ -892,10 +892,10 @@ def upgrade() -> None:
             ["run_id"], ["workflow_run.id"], name=op.f("fk_schedule_occurrence_run_id"), ondelete="SET NULL"
         ),
         sa.ForeignKeyConstraint(
-            ["schedule_id"], ["schedule.id"], name=op.f("fk_schedule_occurrence_schedule_id"), ondelete="CASCADE"
+            ["schedule_id"], ["schedule.id"], name=op.f("fk_schedule_occurrence_schedule_id"), ondelete="RESTRICT"
         ),
         sa.ForeignKeyConstraint(
-            ["workflow_id"], ["workflow.id"], name=op.f("fk_schedule_occurrence_workflow_id"), ondelete="CASCADE"
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_schedule_occurrence_workflow_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_schedule_occurrence")),
         sa.UniqueConstraint("schedule_id", "business_date", "due_at", name="uq_schedule_occurrence_once"),
@@ -943,10 +943,10 @@ def upgrade() -> None:
             ["run_id"], ["workflow_run.id"], name=op.f("fk_trigger_firing_run_id"), ondelete="SET NULL"
         ),
         sa.ForeignKeyConstraint(
-            ["trigger_id"], ["event_trigger.id"], name=op.f("fk_trigger_firing_trigger_id"), ondelete="CASCADE"
+            ["trigger_id"], ["event_trigger.id"], name=op.f("fk_trigger_firing_trigger_id"), ondelete="RESTRICT"
         ),
         sa.ForeignKeyConstraint(
-            ["workflow_id"], ["workflow.id"], name=op.f("fk_trigger_firing_workflow_id"), ondelete="CASCADE"
+            ["workflow_id"], ["workflow.id"], name=op.f("fk_trigger_firing_workflow_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_trigger_firing")),
         sa.UniqueConstraint("trigger_id", "delivery", name="uq_trigger_firing_once"),
@@ -1251,15 +1251,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_pnl_threshold_rule_id"), "pnl_threshold", ["rule_id"], unique=False)
     op.create_foreign_key(
+        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
+    )
+    op.create_foreign_key(
         op.f("fk_pnl_threshold_lifecycle_version_id"),
         "pnl_threshold",
         "lifecycle_version",
         ["lifecycle_version_id"],
         ["id"],
         ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
-        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
     )
     op.add_column(
         "process", sa.Column("skip_second_person", sa.Boolean(), nullable=True, comment="Skip needs a second person")
@@ -1356,18 +1356,18 @@ def upgrade() -> None:
         ["other_workflow_id", "other_process", "run_selector", "successor_id", "edge_type"],
     )
     op.create_foreign_key(
-        op.f("fk_process_dependency_other_workflow_id"),
-        "process_dependency",
-        "workflow",
-        ["other_workflow_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_dependency_selector_calendar_id"),
         "process_dependency",
         "calendar",
         ["selector_calendar_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_dependency_other_workflow_id"),
+        "process_dependency",
+        "workflow",
+        ["other_workflow_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -1777,8 +1777,8 @@ def downgrade() -> None:
     op.drop_column("process_edge", "condition")
     op.drop_column("process_edge", "lag_unit")
     op.drop_column("process_edge", "lag_amount")
-    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint("uq_process_dependency_across", "process_dependency", type_="unique")
     op.drop_index(op.f("ix_process_dependency_selector_calendar_id"), table_name="process_dependency")
     op.drop_index(op.f("ix_process_dependency_other_workflow_id"), table_name="process_dependency")
@@ -1839,8 +1839,8 @@ def downgrade() -> None:
     op.alter_column("process", "version_id", existing_type=sa.UUID(), nullable=False, existing_comment="Version")
     op.drop_column("process", "ad_hoc")
     op.drop_column("process", "skip_second_person")
-    op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
     op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
+    op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
     op.drop_index(op.f("ix_pnl_threshold_rule_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_version_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")

@@ -160,7 +160,9 @@ def picture_at(run: PastRun, habits: Mapping[Key, Habit], now: datetime) -> Pict
     works = [_work_at(past, habits, now) for past in run.works]
     states = {work.id: work.state for work in works}
     links = [
-        replace(link, satisfied=link.predecessor is not None and states[link.predecessor].closed) for link in run.links
+        replace(link, satisfied=states[link.predecessor].closed, hopeless=False, met_by=None)
+        for link in run.links
+        if link.predecessor in states  # what other runs held back is not known any more
     ]
     return Picture(run.run_id, now, run.midnight, run.due_at, works, links, run.stages, run.hours)
 

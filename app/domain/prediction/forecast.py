@@ -18,7 +18,7 @@ from app.domain.prediction.simulation import Moments, Outcomes, at, each, later_
 from app.domain.workflow.states import ProcessState
 
 # From this many processes on, fewer outcomes are looked at: what is lost in detail is gained in time.
-SIZES = ((200, 256, 64), (800, 192, 32), (4_000, 128, 24), (10**9, 96, 16))
+SIZES = ((200, 256, 64), (800, 144, 24), (4_000, 128, 24), (10**9, 96, 16))
 LEAST_TO_EXPLAIN = 0.05
 
 

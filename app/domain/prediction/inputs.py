@@ -75,11 +75,19 @@ async def read_picture(uow: UnitOfWork, run_id: UUID) -> Picture | None:
         _work(row, habits.get(row["id"], ()), run_id, uow.now)
         for row in (await uow.execute(_WORKS, {"run": run_id})).mappings()
     ]
-    links = [_link(row, hours, uow.now) for row in (await uow.execute(_LINKS, {"run": run_id})).mappings()]
-    stages = [
-        StageOfRun(row.id, row.parent_stage_id, row.due_at) for row in await uow.execute(_STAGES, {"run": run_id})
-    ]
+    links, stages = await links_of(uow, run_id, hours), await stages_of(uow, run_id)
     return Picture(run_id, uow.now, _midnight(calendar, run.business_date), run.due_at, works, links, stages, hours)
+
+
+async def links_of(uow: UnitOfWork, run_id: UUID, hours: OpenHours) -> list[Link]:
+    """The dependencies of the run's processes."""
+    return [_link(row, hours, uow.now) for row in (await uow.execute(_LINKS, {"run": run_id})).mappings()]
+
+
+async def stages_of(uow: UnitOfWork, run_id: UUID) -> list[StageOfRun]:
+    """The run's stages."""
+    rows = await uow.execute(_STAGES, {"run": run_id})
+    return [StageOfRun(row.id, row.parent_stage_id, row.due_at) for row in rows]
 
 
 def _midnight(calendar: Calendar, day: Any) -> datetime:

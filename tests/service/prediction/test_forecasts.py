@@ -1,7 +1,8 @@
-"""Forecasts of runs in the database: asked for by what happens, computed by one job, kept as rows, cleared at the end."""
+"""Forecasts of runs in the database: asked for by what happens, computed once, kept as rows, cleared at the end."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -226,3 +227,17 @@ async def test_only_readers_in_scope_see_a_forecast(bank: Bank) -> None:
     async with bank.runtime.uow(Actor(uuid7(), "Nobody")) as uow:
         with pytest.raises(Forbidden):
             await forecasts_of_runs(uow, [run_id])
+
+
+async def test_a_forecast_takes_as_many_statements_for_a_large_run_as_for_a_small_one(bank: Bank) -> None:
+    counts = []
+    for code, size in (("S", 2), ("L", 60)):
+        codes = [f"p{number}" for number in range(size)]
+        await bank.publish([manual(each) for each in codes], list(pairwise(codes)), code)
+        async with bank.runtime.uow(SYSTEM, now=NOON) as uow:
+            run_id = await create_run(uow, workflow=code, business_date=DAY)
+        with counted(bank.runtime) as sent:
+            async with bank.runtime.uow(SYSTEM, now=NOON) as uow:
+                await refresh_forecast(uow, run_id=run_id)
+        counts.append(len(sent))
+    assert counts[0] == counts[1] <= 13

@@ -6,7 +6,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 # asked      the notices with their process
 # roles      whose role is told: the open approval level's, else the owner's; the lead's
 # holders    who holds such a role for such a place now; each place and role is looked up once
-# people     who is told: role holders, the assignee, makers. Makers and signers are not asked to approve
+# named      those of them who are of the level's group, or among the candidates; a group by itself, too
+# deputies   and whoever stands in for one of them now
+# people     who is told: those, the assignee, makers. Makers, their delegates and signers are not asked to approve
 # told       one line per notice and person, worded
 # storms     more than :storm of one rule for one person in one run are one summary
 # given      what is written: a notification that was given already is not given again, nor mailed
@@ -25,12 +27,12 @@ WITH asked AS MATERIALIZED (
          human boolean, actor boolean)
     JOIN process_run p ON p.id = q.id AND NOT (q.human AND p.kind = 'automatic')
 ), roles AS (
-    SELECT a.n, l.role, true AS decides
+    SELECT a.n, l.role, l.user_group_id AS group_id, true AS decides
     FROM asked a JOIN process_approval_level l ON l.parent_id = a.process_id AND l.level = a.level_asked
     UNION ALL
-    SELECT n, owner_role, false FROM asked WHERE waiting AND state <> 'in_review' AND assignee_id IS NULL
+    SELECT n, owner_role, NULL, false FROM asked WHERE waiting AND state <> 'in_review' AND assignee_id IS NULL
     UNION ALL
-    SELECT n, :lead, false FROM asked WHERE lead
+    SELECT n, :lead, NULL, false FROM asked WHERE lead
 ), holders AS MATERIALIZED (
     SELECT p.application_id, p.node_id, p.role, g.user_id
     FROM (SELECT DISTINCT a.application_id, a.node_id, r.role FROM roles r JOIN asked a ON a.n = r.n) p
@@ -42,14 +44,38 @@ WITH asked AS MATERIALIZED (
     LEFT JOIN hierarchy_node within ON within.id = g.node_id
     LEFT JOIN hierarchy_node place ON place.id = p.node_id
     WHERE g.node_id IS NULL OR place.path <@ within.path
-), people AS (
-    SELECT a.n, h.user_id
+), named AS (
+    SELECT r.n, r.decides, h.user_id
     FROM roles r
     JOIN asked a ON a.n = r.n
     JOIN holders h ON h.role = r.role AND h.application_id = a.application_id
          AND h.node_id IS NOT DISTINCT FROM a.node_id
-    WHERE NOT r.decides OR (NOT coalesce(a.makers @> to_jsonb(h.user_id::text), false)
-                            AND NOT coalesce(a.signers @> to_jsonb(h.user_id::text), false))
+    WHERE (r.group_id IS NULL OR EXISTS (
+               SELECT FROM user_group_member m WHERE m.parent_id = r.group_id AND m.user_id = h.user_id))
+      AND (r.decides OR NOT EXISTS (SELECT FROM process_candidate c WHERE c.parent_id = a.process_id)
+           OR EXISTS (SELECT FROM process_candidate c LEFT JOIN user_group_member m ON m.parent_id = c.user_group_id
+                      WHERE c.parent_id = a.process_id AND h.user_id IN (c.user_id, m.user_id)))
+    UNION
+    SELECT r.n, r.decides, m.user_id FROM roles r JOIN user_group_member m ON m.parent_id = r.group_id
+    WHERE r.role IS NULL
+), deputies AS (
+    SELECT n, decides, user_id FROM named
+    UNION
+    SELECT w.n, w.decides, d.delegate_id
+    FROM named w JOIN asked a ON a.n = w.n
+    JOIN delegation d ON d.delegator_id = w.user_id AND d.valid_from <= :now
+         AND least(d.valid_until, d.revoked_at) > :now
+         AND (d.application_id IS NULL OR d.application_id = a.application_id)
+), people AS (
+    SELECT a.n, h.user_id
+    FROM deputies h
+    JOIN asked a ON a.n = h.n
+    WHERE NOT h.decides OR (NOT coalesce(a.makers @> to_jsonb(h.user_id::text), false)
+                            AND NOT coalesce(a.signers @> to_jsonb(h.user_id::text), false)
+                            AND NOT EXISTS (SELECT FROM delegation d
+                                            WHERE d.delegate_id = h.user_id AND d.valid_from <= :now
+                                              AND least(d.valid_until, d.revoked_at) > :now
+                                              AND coalesce(a.makers @> to_jsonb(d.delegator_id::text), false)))
     UNION
     SELECT n, assignee_id FROM asked WHERE to_makers OR (waiting AND state <> 'in_review')
     UNION

@@ -20,6 +20,12 @@ class Codec:
     def __init__(self, entity: EntityDef) -> None:
         self.entity = entity
         self.kinds: dict[str, FieldKind] = {field.name: kind_of(field) for field in entity.fields}
+        # The columns that hold each field, made once: a field makes its columns anew each time it is asked for them.
+        self.columns_of: dict[str, tuple[str, ...]] = {
+            field.name: tuple(column.name for column in FIELD_TYPES[field.type].columns(field))
+            for field in entity.fields
+            if field.type not in (FieldType.LINES, FieldType.COMPUTED) and not field.is_live_lookup
+        }
         self._joins: list[tuple[str, Callable[[Mapping[str, Any]], Any]]] = []
         for field in entity.fields:
             if field.type is FieldType.LINES:

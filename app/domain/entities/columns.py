@@ -9,7 +9,7 @@ from app.core.uow import UnitOfWork
 from app.domain.access.decisions import decide
 from app.domain.access.fields import readable_fields
 from app.domain.access.scope import scope_condition
-from models.fieldtypes import FIELD_TYPES
+from app.domain.entities.codec import codec_of
 from models.registry import Registry
 from models.schema import EntityDef, FieldDef, FieldType
 
@@ -20,6 +20,7 @@ EXPAND_PREFIX = "expand__"
 def selected_columns(uow: UnitOfWork, entity: EntityDef, fields: Iterable[FieldDef], table: Any) -> list[Any]:
     """The columns of the given fields and the standard ones; never those of the `internal` group."""
     names = {"id", "row_version", "created_at", "created_by", "updated_at", "updated_by", "parent_id", "position"}
+    columns_of = codec_of(uow.registry, entity.name).columns_of
     result: list[Any] = [column for column in table.c if column.name in names]
     for field in fields:
         if field.type is FieldType.LINES:
@@ -31,7 +32,7 @@ def selected_columns(uow: UnitOfWork, entity: EntityDef, fields: Iterable[FieldD
         elif field.type is FieldType.COMPUTED:
             result.append(table.c[field.column])
         else:
-            result += [table.c[column.name] for column in FIELD_TYPES[field.type].columns(field)]
+            result += [table.c[name] for name in columns_of[field.name]]
     seen: dict[str, Any] = {column.name: column for column in result}
     return list(seen.values())
 

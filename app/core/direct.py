@@ -1,0 +1,108 @@
+"""Written statements on the driver's own connection: the same transaction, without SQLAlchemy's cursors around it.
+
+A statement of `text()` is compiled once; its values pass the types' own converters, and the rows come back in a result
+of SQLAlchemy's, so that a caller notices no difference but in time: half a millisecond of Python less for each.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import asyncpg
+from sqlalchemy import TextClause
+from sqlalchemy.engine import Dialect, IteratorResult
+from sqlalchemy.engine.result import SimpleResultMetaData
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Convert = Callable[[Any], Any]
+
+
+class Compiled(NamedTuple):
+    """SQL with $1, $2, ... and where each value comes from."""
+
+    sql: str
+    names: tuple[str, ...]
+    converters: tuple[Convert | None, ...]
+    defaults: Mapping[str, Any]
+
+
+class DirectResult(IteratorResult[Any]):
+    """Rows, and how many of them the statement touched."""
+
+    def __init__(self, names: Iterable[str], rows: Iterable[Any], *, rowcount: int) -> None:
+        super().__init__(SimpleResultMetaData(tuple(names)), iter(rows))
+        self.rowcount = rowcount
+
+
+@lru_cache(maxsize=2_048)
+def compile_once(statement: TextClause, dialect: Dialect) -> Compiled | None:
+    """The statement for the driver; None for one that only SQLAlchemy can fill in, such as a list that grows."""
+    made = statement.compile(dialect=dialect)
+    binds = [made.binds[name] for name in made.positiontup or ()]
+    if made.literal_execute_params or made.post_compile_params or any(bind.expanding for bind in binds):
+        return None
+    return Compiled(
+        str(made),
+        tuple(bind.key for bind in binds),
+        tuple(bind.type.dialect_impl(dialect).bind_processor(dialect) for bind in binds),
+        {bind.key: bind.effective_value for bind in binds if not bind.required},
+    )
+
+
+async def execute(connection: AsyncConnection, made: Compiled, values: Mapping[str, Any]) -> DirectResult:
+    """Run one statement inside the transaction that `connection` commits or rolls back.
+
+    Raises:
+        DBAPIError: as SQLAlchemy would raise it, so that one translation serves both ways.
+    """
+    given = {**made.defaults, **values} if made.defaults else values
+    try:
+        arguments = [
+            convert(given[name]) if convert is not None else given[name]
+            for name, convert in zip(made.names, made.converters, strict=True)
+        ]
+    except KeyError as error:
+        raise StatementError(f"a value for {error} is missing", made.sql, dict(values), None) from error
+    pooled = await connection.get_raw_connection()
+    adapted: Any = pooled.dbapi_connection
+    driver: Any = pooled.driver_connection
+    sync: Any = connection.sync_connection
+    if sync._has_events or sync.engine._has_events:
+        for listener in sync.dispatch.before_cursor_execute:
+            listener(sync, None, made.sql, arguments, None, False)
+    try:
+        if not connection.in_transaction():
+            await connection.begin()
+        if adapted._transaction is None:
+            await adapted._start_transaction()
+        records, status, _ = await driver._execute(made.sql, arguments, 0, None, return_status=True)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise await _as_sqlalchemy(connection, adapted, made, error) from error
+    names = records[0].keys() if records else ("nothing",)  # the driver names columns only with a row
+    return DirectResult(names, map(tuple, records), rowcount=_touched(status))
+
+
+async def _as_sqlalchemy(connection: AsyncConnection, adapted: Any, made: Compiled, error: Exception) -> DBAPIError:
+    dialect: Any = connection.dialect
+    module = dialect.loaded_dbapi
+    try:
+        adapted._handle_exception(error)
+    except Exception as translated:
+        lost = dialect.is_disconnect(translated, adapted, None)
+        if lost:
+            await connection.invalidate(translated)
+        wrapped = DBAPIError.instance(
+            made.sql, None, translated, module.Error, connection_invalidated=lost, dialect=dialect
+        )
+        assert isinstance(wrapped, DBAPIError), wrapped
+        wrapped.__cause__ = error
+        return wrapped
+    raise error
+
+
+def _touched(status: bytes | str | None) -> int:
+    """`UPDATE 3`, `INSERT 0 3`, `SELECT 3` -> 3; -1 where the server does not say."""
+    text = status.decode() if isinstance(status, bytes) else status or ""
+    last = text.rpartition(" ")[2]
+    return int(last) if last.isdigit() else -1

@@ -128,10 +128,22 @@ class Runtime:
     policy: AccessPolicy
     services: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        self.reading_engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
     def uow(self, actor: Actor, *, now: datetime | None = None) -> UnitOfWork:
         """A unit of work for one request or job. `now` is given by simulations and replays only."""
-        resources = Resources(self.engine, self.clock, HANDLERS, self.policy, self.services)
-        return UnitOfWork(resources, self.registry, actor, now=now)
+        return UnitOfWork(self._resources(), self.registry, actor, now=now)
+
+    def reading(self, actor: Actor) -> UnitOfWork:
+        """A unit of work that changes nothing but its audit entries: without a BEGIN and a COMMIT around each look.
+
+        One transaction would see no more of one moment: between two statements others may commit either way.
+        """
+        return UnitOfWork(self._resources(), self.registry, actor, reading=True)
+
+    def _resources(self) -> Resources:
+        return Resources(self.engine, self.clock, HANDLERS, self.policy, self.services, self.reading_engine)
 
     async def reload_policy(self) -> None:
         self.policy = await load_policy(self.engine, self.registry)

@@ -185,7 +185,7 @@ def _id(text: str, entity: EntityDef) -> UUID:
 
 async def _list(call: Call) -> Response:
     query = list_query(call.request.query_params)
-    async with call.runtime.uow(call.actor) as uow:
+    async with call.runtime.reading(call.actor) as uow:
         page = await list_records(uow, call.entity.name, query)
     content: dict[str, Any] = {"items": page.items, "next_cursor": page.next_cursor, "count": page.count}
     if not page.count_is_exact:
@@ -198,7 +198,7 @@ async def _read(call: Call) -> Response:
     parameters = call.request.query_params
     known_only(parameters, ("expand",))
     expand = names(parameters.get("expand"))
-    async with call.runtime.uow(call.actor) as uow:
+    async with call.runtime.reading(call.actor) as uow:
         page = await get_record(uow, call.entity.name, call.id, expand=expand)
     item = page.items[0]
     headers = {"etag": etag(item["row_version"]), **PRIVATE}
@@ -218,7 +218,7 @@ async def _history(call: Call) -> Response:
     known_only(parameters, ("cursor", "limit"))
     wanted = limit(parameters, default=50, largest=HISTORY_LIMIT)
     before = whole_number(parameters, "cursor", low=1, high=2**63 - 1)
-    async with call.runtime.uow(call.actor) as uow:
+    async with call.runtime.reading(call.actor) as uow:
         entries = await history(uow, call.entity.name, call.id, before=before, limit=wanted)
     more = len(entries) == wanted
     return json_response({"items": entries, "next_cursor": str(entries[-1]["sequence"]) if more else None})
@@ -230,7 +230,7 @@ async def _lookup(call: Call) -> Response:
     if len(call.field) > 48:
         raise InvalidRequest("There is no such field.")
     wanted = limit(parameters, default=20, largest=LOOKUP_LIMIT)
-    async with call.runtime.uow(call.actor) as uow:
+    async with call.runtime.reading(call.actor) as uow:
         choices = await lookup_choices(uow, call.entity.name, call.field, search=search(parameters), limit=wanted)
     return json_response({"items": [{"id": c.id, "title": c.title, "subtitle": c.subtitle} for c in choices]})
 

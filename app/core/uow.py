@@ -72,13 +72,23 @@ class Resources:
     handlers: Handlers
     policy: Any  # app.domain.access.policy.AccessPolicy; core cannot name a type of a higher layer
     services: Mapping[str, Any]  # ports by name: file store, mail transport, secret box
+    reading_engine: AsyncEngine | None = None  # on the same pool; each statement is a transaction of its own
 
 
 class UnitOfWork:
     """`async with runtime.uow(actor) as uow`: commits on a clean exit, rolls back on an error."""
 
-    def __init__(self, resources: Resources, registry: Registry, actor: Actor, *, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        registry: Registry,
+        actor: Actor,
+        *,
+        now: datetime | None = None,
+        reading: bool = False,
+    ) -> None:
         self.resources = resources
+        self._reading = reading
         self.registry = registry
         self.actor = actor
         self.now = now or resources.clock.now()
@@ -92,7 +102,8 @@ class UnitOfWork:
         self._events: list[Event] = []
 
     async def __aenter__(self) -> Self:
-        self._connection = await self.resources.engine.connect()
+        engine = self.resources.reading_engine if self._reading else None
+        self._connection = await (engine or self.resources.engine).connect()
         return self
 
     async def __aexit__(
@@ -114,6 +125,8 @@ class UnitOfWork:
                 raise known from error
 
     async def _finish(self) -> None:
+        if self._reading and (self._events or self._jobs):
+            raise RuntimeError("what changes something needs a transaction: open it with `uow`, not with `reading`")
         await self.dispatch()
         try:
             await self._write_accompaniments()

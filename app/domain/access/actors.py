@@ -25,6 +25,7 @@ class Platform(Protocol):
     clock: Clock
 
     def uow(self, actor: Actor, *, now: datetime | None = None) -> UnitOfWork: ...
+    def reading(self, actor: Actor) -> UnitOfWork: ...
 
 
 @dataclass(frozen=True, slots=True)

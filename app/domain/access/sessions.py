@@ -133,7 +133,7 @@ async def load_session(uow: UnitOfWork, *, token: str, ip: str | None) -> Loaded
 
 async def identify_session(platform: Platform, *, token: str, ip: str | None) -> LoadedSession | None:
     """Load the session of a request and note that it was seen, at most once a minute."""
-    async with platform.uow(ANONYMOUS) as uow:
+    async with platform.reading(ANONYMOUS) as uow:
         session = await load_session(uow, token=token, ip=ip)
         now = platform.clock.real()
         if session is not None and now - session.last_seen_at >= SEEN_EVERY:

@@ -161,7 +161,7 @@ async def identify_token(platform: Platform, *, token: str, ip: str | None) -> L
     Raises:
         RateLimited: many wrong tokens came from this address.
     """
-    async with platform.uow(ANONYMOUS) as uow:
+    async with platform.reading(ANONYMOUS) as uow:
         throttle = throttles_of(uow.resources.engine).access_token
         throttle.take(address_key(ip))
         loaded = await load_token(uow, token=token, ip=ip)

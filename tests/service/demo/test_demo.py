@@ -16,6 +16,7 @@ from app.core.errors import Forbidden
 from app.core.settings import SettingsError
 from app.demo.loader import load_demo
 from app.demo.package import FOLDER, DemoPackage
+from app.domain.schedules.service import create_due_runs
 from models.registry import Registry
 from tests.conftest import test_settings as settings_in
 from tests.factories import SYSTEM
@@ -79,6 +80,13 @@ async def test_every_book_of_every_run_day_equals_a_recomputation_from_the_files
             steps = await uow.scalar(text(f"{log} WHERE p.state = 'done'"))
             closed = await uow.scalar(text("SELECT count(*) FROM process_run WHERE state = 'done'"))
             clock = await uow.scalar(text("SELECT steps_now()"))
+            next_due_at = await uow.scalar(text("SELECT next_due_at FROM schedule"))
+        assert await create_due_runs(runtime) == 0
+        assert await create_due_runs(runtime, now=next_due_at) == 1
+        async with runtime.uow(SYSTEM) as uow:
+            latest = await uow.scalar(text("SELECT max(business_date) FROM workflow_run"))
+            graded = (await uow.execute(text("SELECT DISTINCT severity FROM breach"))).scalars().all()
+            decided = await uow.scalar(text("SELECT count(DISTINCT record_id) FROM rule_evaluation"))
     finally:
         await runtime.aclose()
     days = [package.date_of(offset) for offset in range(-DAYS, 0)]
@@ -89,6 +97,11 @@ async def test_every_book_of_every_run_day_equals_a_recomputation_from_the_files
     assert list(states) == ["done"] * DAYS + ["active"]
     assert steps >= 2 * closed, "each end state was reached by transitions"
     assert clock.date() == package.today
+    assert latest > package.today, "the next business day's run is created by the schedule"
+    assert (next_due_at.date(), latest.weekday() < 5) == (latest, True)
+    assert graded
+    assert set(graded) <= {"low", "medium", "high", "critical"}
+    assert decided == len(package.thresholds())
 
 
 async def test_outside_demo_mode_the_demo_and_its_clock_are_refused(database_url: str, tmp_path: Path) -> None:

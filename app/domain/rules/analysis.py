@@ -12,7 +12,7 @@ from app.domain.rules.cells import CellError, read_test
 from app.domain.rules.compiled import column_field
 from app.domain.rules.definitions import Column, HitPolicy, RuleContent
 from app.domain.rules.findings import Finding, Severity
-from app.domain.rules.regions import Box, Domain, TooManyParts, meet, uncovered
+from app.domain.rules.regions import Box, Budget, Domain, TooManyParts, meet, uncovered
 
 MOST_ROWS = 400
 MOST_MEETINGS = 12
@@ -85,13 +85,17 @@ def analyse(content: RuleContent) -> list[Finding]:
     if space is None:
         return []
     found = list(_empty_rows(space, content))
-    try:
-        found += _unreachable(space, content)
-        found += _gaps(space, content)
-    except TooManyParts:
-        found.append(Finding(Severity.INFO, "not_searched", "The table is too involved to be searched for gaps."))
-    if content.hit_policy is HitPolicy.FIRST:
-        found += _meetings(space, content)
+    parts: list[tuple[str, Iterator[Finding]]] = [
+        ("gaps", _gaps(space, content)),
+        ("rows that are never reached", _unreachable(space, content)),
+    ]
+    parts += [("rows that meet", _meetings(space, content))] if content.hit_policy is HitPolicy.FIRST else []
+    for what, findings in parts:
+        try:
+            found += findings
+        except TooManyParts:
+            said = f"The table is too involved to be searched for all {what}."
+            found.append(Finding(Severity.INFO, "not_searched", said))
     return found
 
 
@@ -105,7 +109,7 @@ def _empty_rows(space: Space, content: RuleContent) -> Iterator[Finding]:
 
 def _unreachable(space: Space, content: RuleContent) -> Iterator[Finding]:
     """For `first`: everything that would fit the row fits a row above it. For `collect`: it repeats another row."""
-    collects = content.hit_policy is HitPolicy.COLLECT
+    collects, budget = content.hit_policy is HitPolicy.COLLECT, Budget()
     for number, (row, bound) in enumerate(zip(content.rows, space.bounds, strict=True)):
         if any(region.is_empty for region in bound):
             continue
@@ -117,9 +121,11 @@ def _unreachable(space: Space, content: RuleContent) -> Iterator[Finding]:
                     yield Finding(Severity.WARNING, "repeated", message, "Remove one of them.", row.id)
                     break
             continue
-        if uncovered(bound, [box for _, box in above]):
+        budget.spend(len(above) // 16)
+        touching = [(place, box) for place, box in above if meet(bound, box) is not None]
+        if uncovered(bound, [box for _, box in touching], budget):
             continue
-        taking = [place for place, box in above if meet(bound, box) is not None]
+        taking = [place for place, _ in touching]
         rows = f"row {taking[0]}" if len(taking) == 1 else f"rows {', '.join(map(str, taking[:6]))}"
         take = "takes" if len(taking) == 1 else "take"
         message = f"Row {number + 1} is never reached: {rows} above it {take} all of it."
@@ -130,7 +136,7 @@ def _gaps(space: Space, content: RuleContent) -> Iterator[Finding]:
     whole = tuple(domain.whole() for domain in space.domains)
     if any(region.is_empty for region in whole):
         return
-    gaps = uncovered(whole, [box for box in space.boxes if box is not None])
+    gaps = uncovered(whole, [box for box in space.boxes if box is not None], Budget())
     hidden = any(box is None for box in space.boxes) or not space.certain
     for gap in _widest(gaps)[:3]:
         said = "Perhaps no row fits" if hidden else "No row fits"
@@ -146,11 +152,12 @@ def _widest(gaps: Sequence[Box]) -> list[Box]:
 
 def _meetings(space: Space, content: RuleContent) -> Iterator[Finding]:
     """Rows that fit the same case and answer differently, where neither is a special case of the other."""
-    found = 0
+    found, budget = 0, Budget()
     for second, lower in enumerate(space.boxes):
         for first, upper in enumerate(space.boxes[:second]):
             if lower is None or upper is None or content.rows[first].answers == content.rows[second].answers:
                 continue
+            budget.spend(1)
             common = meet(upper, lower)
             if common is None or common in (upper, lower):
                 continue

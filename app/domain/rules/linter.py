@@ -171,7 +171,8 @@ def _sample(content: RuleContent, formula: str, output: RuleField) -> str:
     try:
         read_answer(ValueType.DECIMAL if output.type is ValueType.INTEGER else output.type, given)
     except BadValue:
-        return f"gives something else than {TYPE_WORDS[output.type]}"
+        meant = f"; put it in quotes if the text “{formula}” is meant" if content.input(formula) else ""
+        return f"gives something else than {TYPE_WORDS[output.type]}{meant}"
     return ""
 
 

@@ -1,5 +1,6 @@
 """A content looked at while it is written: tidied, linted, its cases run, one input tried. Nothing is kept."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,4 +69,6 @@ async def preview_draft(
     row = (await uow.execute(select(rules.c.kind, rules.c.purpose).where(rules.c.id == rule_id))).one_or_none()
     if row is None:
         raise NotFound("There is no such rule.")
-    return preview(RuleKind(row.kind), Purpose(row.purpose), read_content(content), read_cases(tests), tried)
+    read, cases = read_content(content), read_cases(tests)
+    # A large table takes a moment to look through: meanwhile others are answered.
+    return await asyncio.to_thread(preview, RuleKind(row.kind), Purpose(row.purpose), read, cases, tried)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from app.domain.rules.cells import Anything, Between, Compare, Missing, OneOf, Test
@@ -33,14 +34,19 @@ class Region:
         return not (self.spans or self.members or self.outside or self.missing)
 
     def minus(self, other: "Region") -> "Region":
+        if self is other:
+            return NOWHERE
         missing = self.missing and not other.missing
         return Region(_spans_minus(self.spans, other.spans), *_members_minus(self, other), missing)
 
     def meet(self, other: "Region") -> "Region":
+        if self is other:
+            return self
         missing = self.missing and other.missing
         return Region(_spans_meet(self.spans, other.spans), *_members_meet(self, other), missing)
 
 
+NOWHERE = Region()
 Box = tuple[Region, ...]
 
 
@@ -74,34 +80,50 @@ def _members_meet(a: Region, b: Region) -> tuple[frozenset[Any], bool]:
 
 def meet(a: Box, b: Box) -> Box | None:
     """Where both boxes are; None where nowhere."""
-    met = tuple(one.meet(other) for one, other in zip(a, b, strict=True))
-    return None if any(region.is_empty for region in met) else met
+    met: list[Region] = []
+    for one, other in zip(a, b, strict=True):
+        common = one.meet(other)
+        if common.is_empty:
+            return None
+        met.append(common)
+    return tuple(met)
 
 
 def minus(a: Box, b: Box) -> Iterator[Box]:
     """What is left of `a` outside `b`, as boxes that do not touch."""
-    if meet(a, b) is None:
+    common = meet(a, b)
+    if common is None:
         yield a
         return
-    rest = list(a)
     for place, (one, other) in enumerate(zip(a, b, strict=True)):
         outside = one.minus(other)
         if not outside.is_empty:
-            yield (*rest[:place], outside, *a[place + 1 :])
-        rest[place] = one.meet(other)
+            yield (*common[:place], outside, *a[place + 1 :])
 
 
 class TooManyParts(Exception):
     """The table is too involved to be looked through; nothing is said about it then."""
 
 
-def uncovered(box: Box, covers: Sequence[Box], *, most: int = 4_000) -> list[Box]:
-    """What of `box` is in none of `covers`. Raises TooManyParts beyond `most` parts."""
+@dataclass(slots=True)
+class Budget:
+    """How many boxes may be cut in all, so that looking through a table takes less than a second."""
+
+    left: int = 10_000
+
+    def spend(self, boxes: int) -> None:
+        """Raises TooManyParts."""
+        self.left -= boxes
+        if self.left < 0:
+            raise TooManyParts
+
+
+def uncovered(box: Box, covers: Sequence[Box], budget: Budget) -> list[Box]:
+    """What of `box` is in none of `covers`. Raises TooManyParts beyond the budget."""
     left = [box]
     for cover in covers:
+        budget.spend(len(left))
         left = [part for piece in left for part in minus(piece, cover)]
-        if len(left) > most:
-            raise TooManyParts
         if not left:
             break
     return left
@@ -120,14 +142,7 @@ class Domain:
     not_negative: bool = False  # abs(...)
 
     def whole(self) -> Region:
-        if self.type in ORDERED:
-            lowest = (Decimal(0), 0) if self.not_negative else LOWEST
-            return Region(spans=((lowest, HIGHEST),), missing=self.optional)
-        if self.type is ValueType.BOOLEAN:
-            return Region(members=frozenset({True, False}), missing=self.optional)
-        if self.type is ValueType.CHOICE:
-            return Region(members=frozenset(self.options), missing=self.optional)
-        return Region(outside=True, missing=self.optional)
+        return _whole(self)
 
     def region(self, test: Test) -> Region | None:
         """The values that fit the cell; None where a formula hides them."""
@@ -191,3 +206,16 @@ class Domain:
 
     def _shown(self, number: Decimal) -> str:
         return date.fromordinal(int(number)).isoformat() if self.type is ValueType.DATE else f"{number.normalize():f}"
+
+
+@lru_cache(maxsize=512)
+def _whole(domain: Domain) -> Region:
+    """One and the same region for each domain, which is then known without a comparison."""
+    if domain.type in ORDERED:
+        lowest = (Decimal(0), 0) if domain.not_negative else LOWEST
+        return Region(spans=((lowest, HIGHEST),), missing=domain.optional)
+    if domain.type is ValueType.BOOLEAN:
+        return Region(members=frozenset({True, False}), missing=domain.optional)
+    if domain.type is ValueType.CHOICE:
+        return Region(members=frozenset(domain.options), missing=domain.optional)
+    return Region(outside=True, missing=domain.optional)

@@ -94,6 +94,8 @@ def fits(number: Decimal) -> bool:
         return False
     _, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)
+    if -MAX_SCALE <= exponent <= 0 and len(digits) <= MAX_SCALE:
+        return True
     text = "".join(map(str, digits))
     stripped = text.rstrip("0") or "0"
     exponent += len(text) - len(stripped) if stripped != "0" else -exponent

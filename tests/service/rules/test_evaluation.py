@@ -13,6 +13,7 @@ from app.domain.entities.service import create_record
 from app.domain.finance.breaches import run_threshold_tests
 from app.domain.rules.compiled import RuleFailed
 from app.domain.rules.evaluation import KeepFor, book_of, evaluate, evaluate_many
+from app.domain.rules.record_rules import ask_guard, validate_by_rule
 from app.domain.rules.routing import Moment, route_process, route_processes, routing_facts
 from app.domain.rules.uses import uses_of
 from models.base import uuid7
@@ -230,3 +231,51 @@ async def test_drafts_decide_nothing(world: World) -> None:
     async with world.runtime.uow(SYSTEM) as uow:
         with pytest.raises(Exception, match="no version in force"):
             await evaluate(uow, code="SEVERITY", input=INPUT)
+
+
+# -- guards and validation ---------------------------------------------------------------------------------------------
+
+NOTIONAL: list[dict[str, Any]] = [
+    {"name": "quantity", "type": "decimal"},
+    {"name": "late", "type": "boolean", "required": False},
+]
+
+
+async def test_a_rule_guards_a_step_and_says_what_would_satisfy_it(world: World) -> None:
+    content = table(
+        [({"quantity": "<= 1000000"}, {"allowed": "yes"}), ({}, {"allowed": "no", "message": "Split the trade"})],
+        inputs=NOTIONAL[:1],
+        outputs=[{"name": "allowed", "type": "boolean"}, {"name": "message", "type": "text", "required": False}],
+    )
+    cases = [{"label": "small", "input": {"quantity": "1"}, "expected": {"allowed": True}}]
+    await in_force(world, "SMALL", content, tests=cases, purpose="guard")
+    trade = uuid7()
+    record = {"id": trade, "quantity": Decimal("1000000.01"), "book": uuid7()}
+    async with world.runtime.uow(SYSTEM) as uow:
+        refused = await ask_guard(uow, code="SMALL", record=record, keep_for=("trade", trade, "guard:approve"))
+        allowed = await ask_guard(uow, code="SMALL", record={**record, "quantity": Decimal(1)})
+        kept = await uow.scalar(select(func.count()).select_from(uow.table("rule_evaluation")))
+    assert (refused.allowed, refused.message, kept) == (False, "Split the trade", 1)
+    assert (allowed.allowed, allowed.message) == (True, "")
+
+
+async def test_a_rule_validates_a_record_field_by_field(world: World) -> None:
+    content = table(
+        [
+            ({"quantity": "0"}, {"field": "'quantity'", "message": "must not be zero"}),
+            ({"late": "yes"}, {"field": "late_reason", "message": "say why it is late"}),
+        ],
+        inputs=NOTIONAL,
+        outputs=[{"name": "field", "type": "text"}, {"name": "message", "type": "text"}],
+        hit_policy="collect",
+    )
+    cases = [{"label": "good", "input": {"quantity": "1"}, "expected": None}]
+    await in_force(world, "TRADE_CHECK", content, tests=cases, purpose="field_validation")
+    async with world.runtime.uow(SYSTEM) as uow:
+        found = await validate_by_rule(uow, code="TRADE_CHECK", record={"quantity": Decimal("0.00"), "late": True})
+        clean = await validate_by_rule(uow, code="TRADE_CHECK", record={"quantity": Decimal(5), "late": False})
+    assert [(problem.path, problem.message) for problem in found] == [
+        ("quantity", "must not be zero"),
+        ("late_reason", "say why it is late"),
+    ]
+    assert clean == []

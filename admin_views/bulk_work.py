@@ -68,7 +68,7 @@ def _result(visit: Visit, found: BulkResult) -> dict[str, Any]:
     parts = [f"{done} {DONE.get(name, 'done')}", f"{refused} refused" if refused else ""]
     parts.append(f"{waiting} still to do" if waiting else "")
     return {
-        "topic": f"job_run:{found.job_run_id}",
+        "topics": [f"job_run:{found.job_run_id}", f"user:{visit.actor.id}"],
         "href": f"/work/bulk/{found.job_run_id}",
         "job_href": f"/jobs/{found.job_run_id}" if visit.may("read", "job_run") else None,
         "label": TRANSITIONS[name].label,

@@ -136,6 +136,8 @@ async def locked_reason(uow: UnitOfWork, entity: EntityDef, record: Mapping[str,
 async def titles_in_form(uow: UnitOfWork, model: FormModel, filling: Filling) -> dict[tuple[str, UUID], str]:
     """The titles of what was chosen, of what the lines refer to, and of who saved last; at most one statement."""
     wanted = set(_chosen(model, filling.posted))
+    if uow.actor.id is not None and any(control.field.default_expr == "$me" for control in model.controls):
+        wanted.add(("user", uow.actor.id))
     if filling.record is not None:
         wanted |= {*people_of(filling.record), *line_references(uow, model, filling.record)}
     return await titles_of(uow, wanted) if wanted else {}

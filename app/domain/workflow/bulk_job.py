@@ -62,8 +62,9 @@ async def bulk_transitions(context: JobContext) -> ActionResult:
             break
         outcome = await _one(uow, requester, item, comment)
         await uow.execute(FINISH_ITEM, {"id": item.id, "now": uow.now, "by": requester.id, **outcome})
-        uow.touch(f"job_run:{context.job_run_id}")
+        uow.touch(f"job_run:{context.job_run_id}", f"user:{requester.id}")
         await uow.checkpoint()
+    uow.touch(f"user:{requester.id}")
     return await _summary(uow, context.job_run_id)
 
 

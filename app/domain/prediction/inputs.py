@@ -53,8 +53,9 @@ ORDER BY p.id, d.measure, CASE d.reach WHEN 'node' THEN 1 WHEN 'below' THEN 2 EL
 """)
 _LINKS = text("""
 SELECT e.predecessor_id, e.successor_id, e.edge_type, e.hardness, e.accepts, e.lag_amount, e.lag_unit, e.due_at,
-       e.satisfied_at IS NOT NULL OR e.overridden_at IS NOT NULL AS satisfied, e.met_at, p.state
+       e.satisfied_at IS NOT NULL OR e.overridden_at IS NOT NULL AS satisfied, e.met_at, p.state, a.expected_by
 FROM process_edge e LEFT JOIN process_run p ON p.id = e.predecessor_id
+LEFT JOIN awaited_run a ON a.edge_id = e.id AND a.bound_run_id IS NULL
 WHERE e.run_id = :run
 """)
 _STAGES = text("SELECT id, parent_stage_id, due_at FROM stage_run WHERE run_id = :run")
@@ -161,8 +162,18 @@ def _link(row: Mapping[Any, Any], hours: OpenHours, now: datetime) -> Link:
         hard=row["hardness"] == "hard",
         satisfied=row["satisfied"],
         hopeless=open_ and closed and not accepted and row["met_at"] is None,
-        met_by=row["due_at"] or (now if open_ and closed and accepted and not lag else None),
+        met_by=_met_by(row, now) if open_ else None,
     )
+
+
+def _met_by(row: Mapping[Any, Any], now: datetime) -> datetime | None:
+    """When it lets go, where that is known without the predecessor: its lag runs, or its run is expected by then."""
+    if row["due_at"] is not None:
+        return row["due_at"]  # type: ignore[no-any-return]
+    if row["predecessor_id"] is None:
+        return row["expected_by"]  # type: ignore[no-any-return]
+    passed = row["state"] is not None and ProcessState(row["state"]).closed and row["state"] in row["accepts"]
+    return now if passed and row["lag_amount"] is None else None
 
 
 def _lag(amount: int | None, unit: str | None, hours: OpenHours) -> tuple[float, bool]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from app.core.actor import Actor
 from app.core.errors import Forbidden
@@ -24,7 +24,7 @@ from app.domain.workflow.transitions import transition
 from jobs import prediction
 from models.base import uuid7
 from models.system.tables import outbox
-from tests.factories import SYSTEM
+from tests.factories import SYSTEM, add_row
 from tests.service.prediction.past import add_past_run, working_days
 from tests.service.prediction.test_profiles import YESTERDAY, at, workflow_id
 from tests.service.workflow.bank import DAY, Bank, manual
@@ -241,3 +241,44 @@ async def test_a_forecast_takes_as_many_statements_for_a_large_run_as_for_a_smal
                 await refresh_forecast(uow, run_id=run_id)
         counts.append(len(sent))
     assert counts[0] == counts[1] <= 13
+
+
+async def test_a_run_that_does_not_exist_yet_is_waited_for_until_it_is_expected(bank: Bank) -> None:
+    run_id = await started(bank)
+    row = await bank.row("b")
+    expected_by = NOON + timedelta(hours=5)
+    async with bank.runtime.uow(SYSTEM, now=NOON) as uow:
+        edges = uow.table("process_edge")
+        edge_id = await uow.scalar(
+            update(edges).where(edges.c.successor_id == row["id"]).values(predecessor_id=None).returning(edges.c.id)
+        )
+        await add_row(
+            uow,
+            "awaited_run",
+            edge_id=edge_id,
+            workflow_id=await workflow_id(bank),
+            process_code="x",
+            run_selector="same_date",
+            business_date=DAY,
+            expected_by=expected_by,
+        )
+    found = await forecast_at(bank, NOON)
+    assert found.run.run_id == run_id
+    assert expected_by < found.processes[row["id"]].target.finish_p50 < expected_by + timedelta(hours=1)
+
+
+async def test_what_another_run_is_expected_to_do_is_waited_for(bank: Bank) -> None:
+    """The forecast of a predecessor in another run is taken from that run's own forecast."""
+    run_id = await started(bank)
+    b = (await bank.row("b"))["id"]
+    await bank.publish([manual("far", expected_minutes=240)], code="FAR")
+    async with bank.runtime.uow(SYSTEM, now=NOON) as uow:
+        other = await create_run(uow, workflow="FAR", business_date=DAY)
+        await refresh_forecast(uow, run_id=other)
+        processes, edges = uow.table("process_run"), uow.table("process_edge")
+        far = await uow.scalar(select(processes.c.id).where(processes.c.run_id == other))
+        await uow.execute(update(edges).where(edges.c.successor_id == b).values(predecessor_id=far))
+    found = await forecast_at(bank, NOON)
+    assert timedelta(hours=3) < found.processes[b].target.finish_p50 - NOON < timedelta(hours=6)
+    assert far not in found.processes
+    assert found.run.run_id == run_id

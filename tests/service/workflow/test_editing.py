@@ -1,105 +1,24 @@
 """A draft, changed one thing at a time: order, places, codes, versions of what was seen, and never a published one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import RowMapping, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import select, text
 
 from app.core.errors import Conflict, Forbidden, NotFound, StaleVersion, ValidationFailed
-from app.core.uow import UnitOfWork
-from app.domain.entities.service import delete_record, update_record
+from app.domain.entities.service import update_record
 from app.domain.workflow import editing
 from app.domain.workflow.definition_reading import read_definition
-from app.domain.workflow.definition_store import discard_draft, new_draft_from
+from app.domain.workflow.definition_store import new_draft_from
 from app.domain.workflow.draft_parts import contents, free_code
-from app.domain.workflow.drafts import begin_draft, export_definition, import_draft
-from app.domain.workflow.publishing import publish
+from app.domain.workflow.drafts import begin_draft
 from models.base import uuid7
-from models.registry import Registry
-from models.system.ddl import parts_of_versions
-from tests.factories import SYSTEM, add_row
-from tests.service.workflow.bank import Bank, manual, reviewed
-
-WORK = {"kind": "manual", "owner_role": "preparer", "deadline": "BD+0 18:00 Europe/Berlin"}
-
-
-class Designer:
-    """An administrator at the draft of the bank's workflow; things are named by their codes."""
-
-    def __init__(self, bank: Bank, version_id: UUID) -> None:
-        self.bank, self.version_id = bank, version_id
-
-    async def do(self, work: Callable[[UnitOfWork], Awaitable[Any]], who: str = "admin") -> Any:
-        async with self.bank.runtime.uow(self.bank.people[who]) as uow:
-            return await work(uow)
-
-    async def row(self, entity: str, code: str) -> RowMapping:
-        async with self.bank.runtime.uow(SYSTEM) as uow:
-            table = uow.table(entity)
-            statement = select(table).where(table.c.version_id == self.version_id, table.c.code == code)
-            return (await uow.execute(statement)).mappings().one()
-
-    async def stage(self, label: str, below: str | None = None, position: int | None = None) -> UUID:
-        parent = None if below is None else (await self.row("stage", below))["id"]
-        id_: UUID = await self.do(
-            lambda uow: editing.add_stage(
-                uow, version_id=self.version_id, values={"label": label}, parent_id=parent, position=position
-            )
-        )
-        return id_
-
-    async def process(self, label: str, stage: str, position: int | None = None, **values: Any) -> UUID:
-        stage_id = (await self.row("stage", stage))["id"]
-        given = {"label": label, **WORK, **values}
-        id_: UUID = await self.do(
-            lambda uow: editing.add_process(
-                uow, version_id=self.version_id, stage_id=stage_id, values=given, position=position
-            )
-        )
-        return id_
-
-    async def edge(self, before: str, after: str, **values: Any) -> UUID:
-        ends = {"predecessor": before, "successor": after}
-        given = {name: str((await self.row("process", code))["id"]) for name, code in ends.items()}
-        id_: UUID = await self.do(
-            lambda uow: editing.add_dependency(uow, version_id=self.version_id, values={**given, **values})
-        )
-        return id_
-
-    async def outline(self) -> list[str]:
-        """Codes from top to bottom with their depth, as they are read back: `s1`, ` a`."""
-        async with self.bank.runtime.uow(SYSTEM) as uow:
-            definition = await read_definition(uow, self.version_id)
-        return [
-            line
-            for stage, above in definition.walk()
-            for line in (" " * len(above) + stage.code, *(" " * len(above) + f"-{p.code}" for p in stage.processes))
-        ]
-
-    async def ranks(self) -> tuple[list[int], list[int]]:
-        async with self.bank.runtime.uow(SYSTEM) as uow:
-            found = []
-            for entity in ("stage", "process"):
-                table = uow.table(entity)
-                rows = await uow.execute(select(table.c.rank).where(table.c.version_id == self.version_id))
-                found.append(sorted(rows.scalars()))
-        return found[0], found[1]
-
-
-@pytest.fixture
-async def designer(bank: Bank) -> Designer:
-    """A draft of a published workflow: stage s1 with the processes a, b and c, where b waits for a."""
-    published = await bank.publish([manual("a"), reviewed("b"), manual("c")], [("a", "b")])
-    async with bank.runtime.uow(bank.people["admin"]) as uow:
-        return Designer(bank, await new_draft_from(uow, version_id=published))
-
+from tests.factories import SYSTEM
+from tests.service.workflow.bank import Bank, manual
+from tests.service.workflow.designer import Designer
 
 # -- order and places --------------------------------------------------------------------------------------------------
 
@@ -351,133 +270,6 @@ async def test_only_who_configures_may_change_a_draft(designer: Designer) -> Non
             )
         with pytest.raises(Forbidden):
             await designer.do(lambda uow: begin_draft(uow, workflow_code="W"), who)
-
-
-# -- never a published one ---------------------------------------------------------------------------------------------
-
-
-async def test_no_part_of_a_published_version_is_added_changed_or_removed(designer: Designer) -> None:
-    stage, process = await designer.row("stage", "s1"), await designer.row("process", "a")
-    edge = await designer.edge("a", "c")
-    await designer.do(lambda uow: publish(uow, version_id=designer.version_id))
-    attempts: list[Callable[[UnitOfWork], Awaitable[Any]]] = [
-        lambda uow: editing.add_stage(uow, version_id=designer.version_id, values={"label": "X"}),
-        lambda uow: editing.change_stage(uow, stage_id=stage["id"], values={"label": "X"}, expected_version=1),
-        lambda uow: editing.move_stage(uow, stage_id=stage["id"], parent_id=None, expected_version=1),
-        lambda uow: editing.remove_stage(uow, stage_id=stage["id"], expected_version=1),
-        lambda uow: editing.change_process(uow, process_id=process["id"], values={"label": "X"}, expected_version=1),
-        lambda uow: editing.duplicate_process(uow, process_id=process["id"], expected_version=1),
-        lambda uow: editing.remove_process(uow, process_id=process["id"], expected_version=1),
-        lambda uow: editing.remove_dependency(uow, dependency_id=edge, expected_version=1),
-        lambda uow: delete_record(uow, "process", process["id"], expected_version=process["row_version"]),
-        lambda uow: delete_record(uow, "stage", stage["id"], expected_version=stage["row_version"]),
-        lambda uow: delete_record(uow, "process_dependency", edge, expected_version=1),
-    ]
-    for attempt in attempts:
-        with pytest.raises(Conflict, match="Version 2 is published and never changes"):
-            await designer.do(attempt)
-    assert await designer.outline() == ["s1", "-a", "-b", "-c"]
-
-
-async def test_the_database_itself_holds_a_published_version_fast(designer: Designer, registry: Registry) -> None:
-    await designer.do(lambda uow: publish(uow, version_id=designer.version_id))
-    owners = parts_of_versions(registry)
-    assert set(owners) >= {"stage", "process", "process_dependency", "process_approval_level", "process_evidence"}
-    for table in owners:
-        for statement in (f"UPDATE {table} SET row_version = row_version + 1", f"DELETE FROM {table}"):
-            if table in ("process_evidence", "process_checklist_item") or not await designer.bank.count(
-                f"SELECT count(*) FROM {table}"
-            ):
-                continue
-            with pytest.raises(Conflict, match="never changes"):
-                await designer.do(lambda uow, s=statement: uow.execute(text(s)))  # type: ignore[misc]
-    process = await designer.row("process", "a")
-    for table in ("process_evidence", "process_checklist_item"):
-        with pytest.raises(Conflict, match="Version 2 is published"):
-            async with designer.bank.runtime.uow(SYSTEM) as uow:
-                await add_row(uow, table, parent_id=process["id"], position=0, code="x", label="X", mandatory=True)
-    for statement in (
-        "UPDATE workflow_version SET state = 'draft'",
-        "UPDATE workflow_version SET number = number + 10",
-        "DELETE FROM workflow_version",
-    ):
-        with pytest.raises(Conflict, match="never"):
-            await designer.do(lambda uow, s=statement: uow.execute(text(s)))  # type: ignore[misc]
-
-
-async def test_every_table_of_a_version_is_guarded(designer: Designer, registry: Registry) -> None:
-    async with designer.bank.runtime.uow(SYSTEM) as uow:
-        rows = await uow.execute(
-            text(
-                "SELECT c.relname, count(*) AS n FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
-                "JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.proname = 'refuse_change_of_fixed_version' GROUP BY 1"
-            )
-        )
-        guarded = {row.relname: row.n for row in rows}
-    assert guarded == dict.fromkeys(parts_of_versions(registry), 3)
-
-
-async def test_a_change_that_waits_for_a_publication_does_not_slip_in_behind_it(designer: Designer) -> None:
-    row = await designer.row("process", "a")
-    changed = asyncio.Event()
-
-    async def change() -> None:
-        async with designer.bank.runtime.uow(SYSTEM) as uow:
-            changed.set()
-            await uow.execute(text("UPDATE process SET label = 'Late' WHERE id = :id"), {"id": row["id"]})
-
-    async with designer.bank.runtime.uow(designer.bank.people["admin"]) as uow:
-        await publish(uow, version_id=designer.version_id)
-        task = asyncio.create_task(change())
-        await changed.wait()
-        await asyncio.sleep(0.2)
-        assert not task.done()
-    with pytest.raises((Conflict, DBAPIError), match="never changes"):
-        await task
-    assert (await designer.row("process", "a"))["label"] == "A"
-
-
-async def test_a_draft_is_discarded_with_everything_in_it(designer: Designer) -> None:
-    await designer.stage("Inner", below="s1")
-    await designer.do(lambda uow: discard_draft(uow, version_id=designer.version_id))
-    values = {"id": designer.version_id}
-    for table in ("stage", "process", "process_dependency"):
-        assert await designer.bank.count(f"SELECT count(*) FROM {table} WHERE version_id = :id", **values) == 0
-
-
-# -- beginning, files --------------------------------------------------------------------------------------------------
-
-
-async def test_a_workflow_without_versions_begins_with_an_empty_draft(bank: Bank) -> None:
-    async with bank.runtime.uow(SYSTEM) as uow:
-        calendars = uow.table("calendar")
-        calendar = await uow.scalar(select(calendars.c.id))
-        values = {"application_id": bank.applications["PNL"], "calendar_id": calendar, "active": True}
-        await add_row(uow, "workflow", code="NEW", label="New", **values)
-    designer = Designer(bank, uuid7())
-    designer.version_id = await designer.do(lambda uow: begin_draft(uow, workflow_code="NEW"))
-    assert await designer.outline() == []
-    with pytest.raises(Conflict, match="New has a draft already"):
-        await designer.do(lambda uow: begin_draft(uow, workflow_code="NEW"))
-    with pytest.raises(NotFound, match="no workflow GHOST"):
-        await designer.do(lambda uow: begin_draft(uow, workflow_code="GHOST"))
-    await designer.stage("One")
-    await designer.process("Work", "one")
-    assert await designer.outline() == ["one", "-work"]
-
-
-async def test_a_version_goes_out_as_a_file_and_comes_back_the_same(designer: Designer) -> None:
-    content = await designer.do(lambda uow: export_definition(uow, version_id=designer.version_id), "auditor")
-    async with designer.bank.runtime.uow(SYSTEM) as uow:
-        before = await read_definition(uow, designer.version_id)
-    with pytest.raises(Conflict, match="has a draft already"):
-        await designer.do(lambda uow: import_draft(uow, content=content))
-    with pytest.raises(ValidationFailed, match="The file defines W, not OTHER"):
-        await designer.do(lambda uow: import_draft(uow, content=content, workflow_code="OTHER"))
-    again = await designer.do(lambda uow: import_draft(uow, content=content, workflow_code="W", replace_draft=True))
-    assert again == designer.version_id
-    async with designer.bank.runtime.uow(SYSTEM) as uow:
-        assert await read_definition(uow, again) == before
 
 
 # -- laws --------------------------------------------------------------------------------------------------------------

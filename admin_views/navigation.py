@@ -75,6 +75,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
             PageItem("/workflows", "Workflows", "sitemap", "workflow"),
             ListItem("workflow"),
             ListItem("migration_plan"),
+            PageItem("/lifecycles", "Lifecycles", "route", "lifecycle"),
             ListItem("rule"),
             ListItem("schedule"),
             ListItem("event_trigger"),
@@ -117,6 +118,7 @@ REPLACED_BY = {
 }
 # Records that have a page made for them; every other one has the generated page.
 RECORD_PAGES = {
+    "lifecycle": "/lifecycles",
     "rule": "/rules",
     "workflow": "/workflows",
     "workflow_version": "/workflow-versions",

@@ -17,13 +17,13 @@ export function withCondition(filter, condition) {
 }
 
 // What is typed, as the grammar wants it: numbers stay text so that no digit of a decimal is lost; booleans are booleans.
-function typed(kind, text) {
+export function typed(kind, text) {
   if (kind === "boolean") return text === "true";
   if (kind === "integer" && /^-?\d{1,15}$/.test(text)) return Number(text);
   return text;
 }
 
-function valueInput(field, label) {
+export function valueInput(field, label) {
   if (field.kind === "boolean")
     return make(
       "select",
@@ -66,7 +66,7 @@ function valueInput(field, label) {
   if (["decimal", "money", "percent"].includes(field.kind)) input.inputMode = "decimal";
   return input;
 }
-const readValue = (element) =>
+export const readValue = (element) =>
   element.matches(".lookup") ? element.querySelector("[data-lookup-value]").value : element.value;
 
 function showField(field) {

@@ -36,6 +36,7 @@ class Surroundings:
     registry: Registry
     roles: frozenset[str] | None = None
     workflows: frozenset[str] | None = None
+    rules: frozenset[str] | None = None
 
 
 def lint(lifecycle: LifecycleDef, around: Surroundings) -> list[Finding]:
@@ -124,6 +125,9 @@ def _guards(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
     for step in lifecycle.transitions:
         if step.guard:
             yield from _condition(step.guard, step.name, f"the guard of “{step.label}”", around)
+        if step.rule and around.rules is not None and step.rule not in around.rules:
+            message = f"“{step.label}” asks the rule {step.rule}, which does not exist or is inactive."
+            yield _error("unknown_rule", step.name, message, "Choose a rule that there is, or leave it out.")
         for name in step.require_fields:
             if not around.entity.has_field(name):
                 yield _unknown_field(step, name, around)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.actor import SYSTEM_ID
 from app.core.audit import AuditEntry
-from app.core.errors import Conflict, FieldProblem, Forbidden, NotFound, ValidationFailed
+from app.core.errors import Conflict, FieldProblem, Forbidden, NotFound, StaleVersion, ValidationFailed
 from app.core.events import RecordCreated, RecordDeleted, RecordUpdated
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
@@ -44,7 +44,12 @@ UPDATE lifecycle_version SET state = 'published', digest = :digest, published_at
 WHERE id = :id
 """
 )
-SURROUNDINGS = text("SELECT ARRAY(SELECT code FROM role) AS roles, ARRAY(SELECT code FROM workflow) AS workflows")
+SURROUNDINGS = text(
+    """
+SELECT ARRAY(SELECT code FROM role) AS roles, ARRAY(SELECT code FROM workflow) AS workflows,
+       ARRAY(SELECT code FROM rule WHERE active) AS rules
+"""
+)
 UPSERT = text(
     """
 INSERT INTO lifecycle (id, code, label, entity, priority, applies_when, active, protected, description,
@@ -60,12 +65,22 @@ RETURNING id, entity
 )
 
 
-async def save_draft(uow: UnitOfWork, *, entity: str, definition: LifecycleDef, notes: str | None = None) -> UUID:
+async def save_draft(
+    uow: UnitOfWork,
+    *,
+    entity: str,
+    definition: LifecycleDef,
+    notes: str | None = None,
+    expected_version: int | None = None,
+) -> UUID:
     """Write a lifecycle's draft, in place of the one there is; return the version's id.
+
+    `expected_version`: the row_version of the draft on which the changes were made; None to write over whatever it is.
 
     Raises:
         Forbidden: the lifecycle is the platform's own.
         Conflict: its code belongs to a lifecycle of another entity.
+        StaleVersion: somebody else has saved, published or discarded the draft meanwhile.
     """
     decision = authorize(uow, "configure", "lifecycle")
     await _refuse_protected(uow, definition)
@@ -73,16 +88,16 @@ async def save_draft(uow: UnitOfWork, *, entity: str, definition: LifecycleDef, 
     stamp = {"created_at": uow.now, "created_by": uow.actor.id, "updated_at": uow.now, "updated_by": uow.actor.id}
     draft = await versions_of(uow, lifecycle_id, "draft")
     if draft is None:
+        if expected_version is not None:
+            raise StaleVersion("The draft is not there any more: somebody has published or discarded it meanwhile.")
         values = {"state": "draft", "notes": notes}
         draft = await insert_version(
             uow, uow.registry, definition, lifecycle_id=lifecycle_id, stamp=stamp, values=values
         )
     else:
-        table = uow.table("lifecycle_version")
-        change = table.update().where(table.c.id == draft).values(initial=definition.initial, notes=notes)
-        await uow.execute(change)
+        await _rewrite(uow, draft, definition, notes, expected_version=expected_version)
         await write_parts(uow, uow.registry, definition, version_id=draft, stamp=stamp)
-    uow.touch("entity:lifecycle_version")
+    uow.touch("entity:lifecycle_version", f"lifecycle_version:{draft}")
     uow.audit(
         AuditEntry(
             command="save_draft",
@@ -96,10 +111,23 @@ async def save_draft(uow: UnitOfWork, *, entity: str, definition: LifecycleDef, 
     return draft
 
 
+async def _rewrite(
+    uow: UnitOfWork, draft: UUID, definition: LifecycleDef, notes: str | None, *, expected_version: int | None
+) -> None:
+    table = uow.table("lifecycle_version")
+    here = (table.c.id == draft) & (table.c.state == "draft")
+    if expected_version is not None:
+        here &= table.c.row_version == expected_version
+    stamp = {"row_version": table.c.row_version + 1, "updated_at": uow.now, "updated_by": uow.actor.id}
+    written = await uow.execute(table.update().where(here).values(initial=definition.initial, notes=notes, **stamp))
+    if not written.rowcount:
+        raise StaleVersion("Somebody else has saved this draft since you opened it. Look at theirs, then save again.")
+
+
 async def new_draft_from(uow: UnitOfWork, *, version_id: UUID) -> UUID:
     """Copy a version, published or not, to a new draft; return its id. Raises Conflict where there is a draft."""
     authorize(uow, "configure", "lifecycle")
-    definition, entity = await _definition(uow, version_id)
+    definition, entity = await read_checked(uow, version_id)
     table = uow.table("lifecycle_version")
     lifecycle_id = await uow.scalar(select(table.c.lifecycle_id).where(table.c.id == version_id))
     if await versions_of(uow, lifecycle_id, "draft") is not None:
@@ -121,8 +149,8 @@ async def source_of_draft(uow: UnitOfWork, *, lifecycle_id: UUID) -> UUID:
 async def check_version(uow: UnitOfWork, *, version_id: UUID) -> list[Finding]:
     """What the linter says about a version, errors first."""
     authorize(uow, "read", "lifecycle_version")
-    definition, entity = await _definition(uow, version_id)
-    return await _findings(uow, definition, entity)
+    definition, entity = await read_checked(uow, version_id)
+    return await findings_in(uow, definition, entity)
 
 
 async def publish(uow: UnitOfWork, *, version_id: UUID, notes: str | None = None) -> str:
@@ -138,8 +166,8 @@ async def publish(uow: UnitOfWork, *, version_id: UUID, notes: str | None = None
         raise NotFound("There is no such lifecycle version.")
     if row.state != "draft":
         raise Conflict(f"Version {row.number} of {row.label} is {row.state}; only a draft can be published.")
-    definition, entity = await _definition(uow, version_id)
-    findings = await _findings(uow, definition, entity)
+    definition, entity = await read_checked(uow, version_id)
+    findings = await findings_in(uow, definition, entity)
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if errors:
         raise ValidationFailed(
@@ -219,7 +247,7 @@ async def refuse_change_of_version(uow: UnitOfWork, event: RecordCreated | Recor
         )
     if isinstance(event, RecordCreated):
         await _number_draft(uow, event.record_id, row.lifecycle_id)
-    await _definition(uow, event.record_id)
+    await read_checked(uow, event.record_id)
 
 
 async def _check_lifecycle(uow: UnitOfWork, event: RecordCreated | RecordUpdated) -> None:
@@ -249,8 +277,8 @@ async def _number_draft(uow: UnitOfWork, version_id: UUID, lifecycle_id: UUID) -
     await uow.execute(table.update().where(table.c.id == version_id).values(number=number))
 
 
-async def _definition(uow: UnitOfWork, version_id: UUID) -> tuple[LifecycleDef, str]:
-    """Raises ValidationFailed where the rows do not make a lifecycle."""
+async def read_checked(uow: UnitOfWork, version_id: UUID) -> tuple[LifecycleDef, str]:
+    """A version as a definition, and its entity. Raises NotFound, ValidationFailed where its rows make no lifecycle."""
     try:
         return await read_definition(uow, version_id)
     except ValidationError as error:
@@ -263,9 +291,16 @@ async def _definition(uow: UnitOfWork, version_id: UUID) -> tuple[LifecycleDef, 
         raise ValidationFailed(problems) from error
 
 
-async def _findings(uow: UnitOfWork, definition: LifecycleDef, entity: str) -> list[Finding]:
+async def findings_in(uow: UnitOfWork, definition: LifecycleDef, entity: str) -> list[Finding]:
+    """What the linter says about a lifecycle of this entity, with the roles, workflows and rules there are."""
     row = (await uow.execute(SURROUNDINGS)).one()
-    around = Surroundings(uow.registry.entity(entity), uow.registry, frozenset(row.roles), frozenset(row.workflows))
+    around = Surroundings(
+        uow.registry.entity(entity),
+        uow.registry,
+        roles=frozenset(row.roles),
+        workflows=frozenset(row.workflows),
+        rules=frozenset(row.rules),
+    )
     return lint(definition, around)
 
 

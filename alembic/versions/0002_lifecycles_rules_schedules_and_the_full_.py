@@ -862,6 +862,31 @@ def upgrade() -> None:
     op.create_index(op.f("ix_migration_item_plan_id"), "migration_item", ["plan_id"], unique=False)
     op.create_index(op.f("ix_migration_item_run_id"), "migration_item", ["run_id"], unique=False)
     op.create_table(
+        "run_statement",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("run_id", sa.Uuid(), nullable=False, comment="Run"),
+        sa.Column("number", sa.BigInteger(), nullable=False, comment="Number"),
+        sa.Column("signed_at", types.UtcDateTime(), nullable=False, comment="Signed at"),
+        sa.Column("digest", sa.Text(), nullable=False, comment="Digest"),
+        sa.Column(
+            "content", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False, comment="Content"
+        ),
+        sa.Column("superseded_at", types.UtcDateTime(), nullable=True, comment="Superseded at"),
+        sa.Column("superseded_reason", sa.Text(), nullable=True, comment="Superseded reason"),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["workflow_run.id"], name=op.f("fk_run_statement_run_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_run_statement")),
+        sa.UniqueConstraint("run_id", "number", name="uq_run_statement_number"),
+        comment="Run statement",
+    )
+    op.create_index(op.f("ix_run_statement_run_id"), "run_statement", ["run_id"], unique=False)
+    op.create_table(
         "schedule_occurrence",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
@@ -1032,6 +1057,64 @@ def upgrade() -> None:
     op.create_index(op.f("ix_process_forecast_driver_id"), "process_forecast", ["driver_id"], unique=False)
     op.create_index(op.f("ix_process_forecast_process_run_id"), "process_forecast", ["process_run_id"], unique=False)
     op.create_index(op.f("ix_process_forecast_run_id"), "process_forecast", ["run_id"], unique=False)
+    op.create_table(
+        "process_reopening",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("created_at", types.UtcDateTime(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("updated_at", types.UtcDateTime(), nullable=False),
+        sa.Column("updated_by", sa.Uuid(), nullable=True),
+        sa.Column("process_run_id", sa.Uuid(), nullable=False, comment="Process run"),
+        sa.Column("state", sa.Text(), nullable=False, comment="State"),
+        sa.Column("reason", sa.Text(), nullable=False, comment="Reason"),
+        sa.Column("requested_by_id", sa.Uuid(), nullable=True, comment="Requested by"),
+        sa.Column("requested_for_id", sa.Uuid(), nullable=True, comment="Requested for"),
+        sa.Column("requested_at", types.UtcDateTime(), nullable=False, comment="Requested at"),
+        sa.Column("decided_by_id", sa.Uuid(), nullable=True, comment="Decided by"),
+        sa.Column("decided_at", types.UtcDateTime(), nullable=True, comment="Decided at"),
+        sa.Column("decision_reason", sa.Text(), nullable=True, comment="Decision reason"),
+        sa.Column("impact_digest", sa.Text(), nullable=False, comment="Impact digest"),
+        sa.Column(
+            "impact", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False, comment="Impact"
+        ),
+        sa.Column("statement_number", sa.BigInteger(), nullable=True, comment="Restates"),
+        sa.CheckConstraint(
+            "state IN ('requested', 'done', 'declined')", name=op.f("ck_process_reopening_state_choice")
+        ),
+        sa.ForeignKeyConstraint(
+            ["decided_by_id"], ["app_user.id"], name=op.f("fk_process_reopening_decided_by_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["process_run_id"], ["process_run.id"], name=op.f("fk_process_reopening_process_run_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["requested_by_id"], ["app_user.id"], name=op.f("fk_process_reopening_requested_by_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["requested_for_id"],
+            ["app_user.id"],
+            name=op.f("fk_process_reopening_requested_for_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_process_reopening")),
+        comment="Reopening",
+    )
+    op.create_index(op.f("ix_process_reopening_decided_by_id"), "process_reopening", ["decided_by_id"], unique=False)
+    op.create_index(op.f("ix_process_reopening_process_run_id"), "process_reopening", ["process_run_id"], unique=False)
+    op.create_index(
+        op.f("ix_process_reopening_requested_by_id"), "process_reopening", ["requested_by_id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_process_reopening_requested_for_id"), "process_reopening", ["requested_for_id"], unique=False
+    )
+    op.create_index(
+        "uq_process_reopening_one_open",
+        "process_reopening",
+        ["process_run_id"],
+        unique=True,
+        postgresql_where=sa.text("state = 'requested'"),
+    )
     op.create_table(
         "run_forecast",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1251,15 +1334,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_pnl_threshold_rule_id"), "pnl_threshold", ["rule_id"], unique=False)
     op.create_foreign_key(
-        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
-    )
-    op.create_foreign_key(
         op.f("fk_pnl_threshold_lifecycle_version_id"),
         "pnl_threshold",
         "lifecycle_version",
         ["lifecycle_version_id"],
         ["id"],
         ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
     )
     op.add_column(
         "process", sa.Column("skip_second_person", sa.Boolean(), nullable=True, comment="Skip needs a second person")
@@ -1356,18 +1439,18 @@ def upgrade() -> None:
         ["other_workflow_id", "other_process", "run_selector", "successor_id", "edge_type"],
     )
     op.create_foreign_key(
-        op.f("fk_process_dependency_selector_calendar_id"),
-        "process_dependency",
-        "calendar",
-        ["selector_calendar_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_dependency_other_workflow_id"),
         "process_dependency",
         "workflow",
         ["other_workflow_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_dependency_selector_calendar_id"),
+        "process_dependency",
+        "calendar",
+        ["selector_calendar_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -1419,23 +1502,30 @@ def upgrade() -> None:
     )
     op.add_column("process_run", sa.Column("skip_reason", sa.Text(), nullable=True, comment="Skip reason"))
     op.add_column("process_run", sa.Column("ad_hoc", sa.Boolean(), nullable=True, comment="Ad hoc"))
+    op.add_column("process_run", sa.Column("output_hash", sa.Text(), nullable=True, comment="Output hash"))
+    op.add_column("process_run", sa.Column("output_before", sa.Text(), nullable=True, comment="Output before"))
+    op.add_column(
+        "process_run", sa.Column("state_before_stale", sa.Text(), nullable=True, comment="State before stale")
+    )
+    op.add_column("process_run", sa.Column("inputs_changed", sa.Boolean(), nullable=True, comment="Inputs changed"))
+    op.add_column("process_run", sa.Column("stale_reason", sa.Text(), nullable=True, comment="Stale reason"))
     op.create_index(op.f("ix_process_run_skip_requested_by_id"), "process_run", ["skip_requested_by_id"], unique=False)
     op.create_index(
         op.f("ix_process_run_skip_requested_for_id"), "process_run", ["skip_requested_for_id"], unique=False
-    )
-    op.create_foreign_key(
-        op.f("fk_process_run_skip_requested_for_id"),
-        "process_run",
-        "app_user",
-        ["skip_requested_for_id"],
-        ["id"],
-        ondelete="RESTRICT",
     )
     op.create_foreign_key(
         op.f("fk_process_run_skip_requested_by_id"),
         "process_run",
         "app_user",
         ["skip_requested_by_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_run_skip_requested_for_id"),
+        "process_run",
+        "app_user",
+        ["skip_requested_for_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -1745,10 +1835,15 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_process_transition_on_behalf_of_id"), table_name="process_transition")
     op.drop_column("process_transition", "details")
     op.drop_column("process_transition", "on_behalf_of_id")
-    op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_run_skip_requested_for_id"), "process_run", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
     op.drop_index(op.f("ix_process_run_skip_requested_for_id"), table_name="process_run")
     op.drop_index(op.f("ix_process_run_skip_requested_by_id"), table_name="process_run")
+    op.drop_column("process_run", "stale_reason")
+    op.drop_column("process_run", "inputs_changed")
+    op.drop_column("process_run", "state_before_stale")
+    op.drop_column("process_run", "output_before")
+    op.drop_column("process_run", "output_hash")
     op.drop_column("process_run", "ad_hoc")
     op.drop_column("process_run", "skip_reason")
     op.drop_column("process_run", "skip_requested_for_id")
@@ -1777,8 +1872,8 @@ def downgrade() -> None:
     op.drop_column("process_edge", "condition")
     op.drop_column("process_edge", "lag_unit")
     op.drop_column("process_edge", "lag_amount")
-    op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint("uq_process_dependency_across", "process_dependency", type_="unique")
     op.drop_index(op.f("ix_process_dependency_selector_calendar_id"), table_name="process_dependency")
     op.drop_index(op.f("ix_process_dependency_other_workflow_id"), table_name="process_dependency")
@@ -1839,8 +1934,8 @@ def downgrade() -> None:
     op.alter_column("process", "version_id", existing_type=sa.UUID(), nullable=False, existing_comment="Version")
     op.drop_column("process", "ad_hoc")
     op.drop_column("process", "skip_second_person")
-    op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
     op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
+    op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
     op.drop_index(op.f("ix_pnl_threshold_rule_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_version_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")
@@ -1879,6 +1974,14 @@ def downgrade() -> None:
     op.drop_index("ix_run_forecast_due_again", table_name="run_forecast", postgresql_where=sa.text("current"))
     op.drop_index(op.f("ix_run_forecast_driver_id"), table_name="run_forecast")
     op.drop_table("run_forecast")
+    op.drop_index(
+        "uq_process_reopening_one_open", table_name="process_reopening", postgresql_where=sa.text("state = 'requested'")
+    )
+    op.drop_index(op.f("ix_process_reopening_requested_for_id"), table_name="process_reopening")
+    op.drop_index(op.f("ix_process_reopening_requested_by_id"), table_name="process_reopening")
+    op.drop_index(op.f("ix_process_reopening_process_run_id"), table_name="process_reopening")
+    op.drop_index(op.f("ix_process_reopening_decided_by_id"), table_name="process_reopening")
+    op.drop_table("process_reopening")
     op.drop_index(op.f("ix_process_forecast_run_id"), table_name="process_forecast")
     op.drop_index(op.f("ix_process_forecast_process_run_id"), table_name="process_forecast")
     op.drop_index(op.f("ix_process_forecast_driver_id"), table_name="process_forecast")
@@ -1903,6 +2006,8 @@ def downgrade() -> None:
     )
     op.drop_index("ix_schedule_occurrence_due", table_name="schedule_occurrence")
     op.drop_table("schedule_occurrence")
+    op.drop_index(op.f("ix_run_statement_run_id"), table_name="run_statement")
+    op.drop_table("run_statement")
     op.drop_index(op.f("ix_migration_item_run_id"), table_name="migration_item")
     op.drop_index(op.f("ix_migration_item_plan_id"), table_name="migration_item")
     op.drop_index(

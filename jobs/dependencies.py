@@ -7,7 +7,8 @@ from uuid import UUID
 from app.bootstrap import Runtime
 from app.core.actor import system_actor
 from app.domain.jobs.outbox import OutboxClaim
-from app.domain.workflow import across, automation
+from app.domain.workflow import across, automation, doubts, reopening
+from app.domain.workflow.transitions import follow
 
 
 async def settle_across(runtime: Runtime, payload: Mapping[str, Any], claimed: OutboxClaim) -> None:
@@ -21,6 +22,28 @@ async def settle_across(runtime: Runtime, payload: Mapping[str, Any], claimed: O
     for run_id in run_ids:
         async with runtime.uow(actor) as uow:
             await across.settle(uow, run_id=run_id)
+
+
+async def doubt_across(runtime: Runtime, payload: Mapping[str, Any], claimed: OutboxClaim) -> None:
+    """Put in doubt what a run has built on work of another run that was opened again."""
+    roots = [UUID(id_) for id_ in payload["roots"]]
+    async with runtime.uow(system_actor("Worker", correlation_id=claimed.correlation_id)) as uow:
+        await reopening.doubt_in(uow, run_id=UUID(payload["run_id"]), roots=roots, why=payload["why"])
+
+
+async def pass_on_across(runtime: Runtime, payload: Mapping[str, Any], claimed: OutboxClaim) -> None:
+    """Tell a run what came of work of another run that had been opened again."""
+    run_id = UUID(payload["run_id"])
+    async with runtime.uow(system_actor("Worker", correlation_id=claimed.correlation_id)) as uow:
+        await across.settle(uow, run_id=run_id)
+        doubted = await doubts.pass_on_in(
+            uow,
+            run_id=run_id,
+            process_run_id=UUID(payload["process_run_id"]),
+            changed=payload["changed"],
+            news=payload["news"],
+        )
+        await follow(uow, (), doubted)
 
 
 async def release_lagged(runtime: Runtime) -> int:

@@ -7,6 +7,8 @@ from app.domain.jobs.attempts import RUN_JOB
 from app.domain.notify.notices import SEND_MAIL
 from app.domain.prediction.handlers import REFRESH_PROFILES, REFRESH_RUN
 from app.domain.triggers.firing import FIRE_TRIGGER
+from app.domain.workflow.doubts import PASS_ON_ACROSS
+from app.domain.workflow.reopening import DOUBT_ACROSS
 from app.domain.workflow.writing import SETTLE_ACROSS
 from jobs import automation, dependencies, hierarchies, notify, prediction, schedules, sla, triggers
 from jobs.perform import Handler
@@ -17,6 +19,8 @@ JOBS: Mapping[str, Handler] = MappingProxyType(
     {
         RUN_JOB: automation.run_job,
         SETTLE_ACROSS: dependencies.settle_across,
+        DOUBT_ACROSS: dependencies.doubt_across,
+        PASS_ON_ACROSS: dependencies.pass_on_across,
         SEND_MAIL: notify.send_mail,
         FIRE_TRIGGER: triggers.fire_trigger,
         REFRESH_RUN: prediction.refresh_forecast,

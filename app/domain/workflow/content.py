@@ -182,6 +182,17 @@ def unmet_controls(found: Sequence[Requirement], others: Sequence[UnmetGuard], r
     return tuple(words)
 
 
+def output_digest(content: Content, comment: str | None) -> str:
+    """SHA-256 of what the work has brought about, whoever did it and in which round: what others build on."""
+    made = {
+        "comment": (comment or "").strip(),
+        "checklist": sorted([item["code"], item["done"]] for item in content.checklist),
+        "files": sorted([file["purpose"] or "", file["name"], file["sha256"]] for file in content.files),
+        "figures": plain_value(content.figures),
+    }
+    return hashlib.sha256(orjson.dumps(made, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
 def digest(content: Content, row: ProcessRow, comment: str | None) -> str:
     """SHA-256 of what is signed: equal content gives an equal hash, whatever the order it was put together in."""
     signed: dict[str, Any] = {

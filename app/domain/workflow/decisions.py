@@ -68,6 +68,8 @@ def _check_run(transition: Transition, row: ProcessRow) -> Refusal | None:
         return None
     if row.run_state is RunState.ON_HOLD and transition.name in (Name.FINISH, Name.FAIL, Name.CANCEL, Name.RELEASE):
         return None  # what was on its way when the run was held may arrive
+    if row.run_state is RunState.DONE and transition.name is Name.REOPEN:
+        return None  # a finished run is opened again by this very step
     words = row.run_state.value.replace("_", " ")
     satisfy = "Resume the run first." if row.run_state is RunState.ON_HOLD else ""
     return Refusal(Guard.RUN_IS_ACTIVE, f"The run {row.run_reference} is {words}.", satisfy)

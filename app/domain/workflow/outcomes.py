@@ -99,8 +99,35 @@ def _after(
             return replace(row, state=ProcessState.FAILED, reason=command.reason)
         case Name.RELEASE:
             return _entered(row, now)
-        case Name.MIGRATE | Name.BLOCK:
-            return row  # its whole run goes over, set-based; see `migrating`
+        case Name.REOPEN | Name.REDO:
+            return _again(row, command, now)
+        case Name.REVALIDATE:
+            return replace(row, state=row.state_before_stale or ProcessState.DONE, finished_at=now)
+        case Name.MIGRATE | Name.BLOCK | Name.STALE:
+            return row  # written for many at once; see `migrating`, `ad_hoc` and `reopening`
+
+
+def _again(row: ProcessRow, command: Command, now: datetime) -> ProcessRow:
+    """From the beginning, one round later: whoever made it has it again, an approval waits for its first decision."""
+    state = entry_state(row.kind, waiting_on=0, earliest_start=None, now=now)
+    approval = row.kind is ProcessKind.APPROVAL
+    mine = row.kind is not ProcessKind.AUTOMATIC and not approval and row.maker_id is not None
+    return replace(
+        row,
+        state=ProcessState.ASSIGNED if mine else state,
+        round=row.round + 1,
+        level=1 if approval else 0,
+        assignee_id=row.maker_id if mine else None,
+        makers=row.makers if approval else (),
+        signers=(),
+        signatures=0,
+        ready_at=now,
+        started_at=None,
+        submitted_at=now if approval else None,
+        finished_at=None,
+        snapshot_hash=None,
+        reason=command.reason,
+    )
 
 
 def _begun_or(row: ProcessRow, state: ProcessState) -> ProcessState:

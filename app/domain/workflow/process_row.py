@@ -112,6 +112,10 @@ class ProcessRow:
     ad_hoc: bool
     candidates: Candidates
     has_duty_rules: bool
+    output_hash: str | None
+    output_before: str | None
+    state_before_stale: ProcessState | None
+    inputs_changed: bool
     authority: Authority
 
     @property
@@ -154,6 +158,7 @@ COLUMNS = f"""
      WHERE c.parent_id = p.process_id)::text,
     EXISTS (SELECT FROM duty_rule x WHERE x.workflow_id = r.workflow_id AND x.active
             AND p.code IN (x.process_code, x.other_process_code)),
+    p.output_hash, p.output_before, p.state_before_stale, coalesce(p.inputs_changed, false),
     {AUTHORITY}
 """
 SOURCES = """
@@ -242,6 +247,7 @@ _CONVERTED: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "signers": ids,
         "state_before_hold": lambda value: ProcessState(value) if value else None,
         "run_state": RunState,
+        "state_before_stale": lambda value: ProcessState(value) if value else None,
         "parameters": lambda value: orjson.loads(value) if value else {},
         "max_attempts": lambda value: value or 1,
         "backoff_seconds": lambda value: value or 0,

@@ -24,32 +24,31 @@ from app.domain.workflow.released import RELEASED, Released, released_from
 from app.domain.workflow.states import ProcessState, RunState
 
 _ENTRY_AHEAD = ENTRY_STATE.format(
-    waiting_on="s.waiting_on - coalesce(t.starts, 0)", earliest_start="s.earliest_start", kind="s.kind"
+    waiting_on="s.waiting_on - t.starts", earliest_start="s.earliest_start", kind="s.kind"
 )
 
-# Follows a CTE `passed` with the edges that were updated (an edge that has only met its lag is not satisfied yet) and a
-# CTE `hands` with those whose work an approval builds on.
+# What the edges `p` count in; an edge that has only met its lag is not satisfied yet.
+TALLY = f"""
+           count(p.id) FILTER (WHERE p.satisfied_at IS NOT NULL) AS passes,
+           count(p.id) FILTER (WHERE p.satisfied_at IS NOT NULL AND p.hardness = 'hard' AND p.{GATES_START}) AS starts,
+           count(p.id) FILTER (WHERE p.satisfied_at IS NOT NULL AND p.hardness = 'hard' AND NOT p.{GATES_START})
+               AS finishes,
+           count(p.id) FILTER (WHERE p.satisfied_at IS NOT NULL AND p.hardness = 'soft') AS softs"""
+
+# Follows a CTE `tally`: for each successor what passes, and those whose work it builds on if it is an approval.
 RELEASE = f"""
-, tally AS (
-    SELECT successor_id AS id, count(*) FILTER (WHERE hardness = 'hard' AND {GATES_START}) AS starts,
-           count(*) FILTER (WHERE hardness = 'hard' AND NOT {GATES_START}) AS finishes,
-           count(*) FILTER (WHERE hardness = 'soft') AS softs
-    FROM passed WHERE satisfied_at IS NOT NULL GROUP BY successor_id
-), ahead AS (
+, ahead AS (
     SELECT s.id, s.run_id, s.process_id, s.code, s.kind, s.state AS old_state, s.round, s.attempt, s.level,
-           s.waiting_on - coalesce(t.starts, 0) AS waiting_on,
-           coalesce(s.finish_waiting_on, 0) - coalesce(t.finishes, 0) AS finish_waiting_on,
-           coalesce(s.soft_waiting_on, 0) - coalesce(t.softs, 0) AS soft_waiting_on,
+           s.waiting_on - t.starts AS waiting_on,
+           coalesce(s.finish_waiting_on, 0) - t.finishes AS finish_waiting_on,
+           coalesce(s.soft_waiting_on, 0) - t.softs AS soft_waiting_on,
            CASE WHEN s.state = 'blocked' THEN {_ENTRY_AHEAD} ELSE s.state END AS new_state,
-           CASE WHEN s.kind = 'approval' AND h.makers IS NOT NULL
+           CASE WHEN s.kind = 'approval' AND t.makers IS NOT NULL
                 THEN (SELECT jsonb_agg(DISTINCT m.id)
-                      FROM jsonb_array_elements(coalesce(s.makers, '[]') || h.makers) AS m(id))
+                      FROM jsonb_array_elements(coalesce(s.makers, '[]') || t.makers) AS m(id))
                 ELSE s.makers END AS makers
-    FROM (SELECT id FROM tally UNION SELECT id FROM hands) c
-    JOIN process_run s ON s.id = c.id
-    LEFT JOIN tally t ON t.id = s.id
-    LEFT JOIN hands h ON h.id = s.id
-    WHERE t.id IS NOT NULL OR s.kind = 'approval'
+    FROM tally t JOIN process_run s ON s.id = t.id
+    WHERE t.passes > 0 OR s.kind = 'approval'
 ), moved AS (
     UPDATE process_run s SET
         waiting_on = a.waiting_on, finish_waiting_on = a.finish_waiting_on, soft_waiting_on = a.soft_waiting_on,
@@ -78,13 +77,14 @@ RELEASED_NOW = f"""
         FROM ahead a JOIN process d ON d.id = a.process_id WHERE a.new_state <> a.old_state) AS released,
        ARRAY(SELECT a.id FROM ahead a WHERE {_FINISHABLE}) AS finishable"""
 
-_HANDS = """
-, hands AS (
-    SELECT passed.successor_id AS id, jsonb_agg(DISTINCT m.id) AS makers
-    FROM passed JOIN process_run q ON q.id = passed.predecessor_id AND q.kind <> 'automatic'
-    CROSS JOIN LATERAL jsonb_array_elements(coalesce(q.makers, '[]') || coalesce(q.signers, '[]')) AS m(id)
-    WHERE passed.outcome IS DISTINCT FROM 'not_binding'
-    GROUP BY passed.successor_id
+_TALLY = f"""
+, tally AS (
+    SELECT p.successor_id AS id, {TALLY},
+           (SELECT jsonb_agg(DISTINCT m.id)
+            FROM passed x JOIN process_run q ON q.id = x.predecessor_id AND q.kind <> 'automatic'
+            CROSS JOIN LATERAL jsonb_array_elements(coalesce(q.makers, '[]') || coalesce(q.signers, '[]')) AS m(id)
+            WHERE x.successor_id = p.successor_id AND x.outcome IS DISTINCT FROM 'not_binding') AS makers
+    FROM passed p GROUP BY p.successor_id
 )"""
 _BY_RUN = f"""
 SELECT r.id AS run_id, r.state AS run_state, x.released, x.finishable
@@ -103,9 +103,9 @@ passed AS (
         satisfied_at = CASE WHEN g.due_at > :now THEN NULL ELSE CAST(:now AS timestamptz) END, outcome = g.outcome,
         row_version = e.row_version + 1, updated_at = :now, updated_by = :actor_id
     FROM given g WHERE e.id = g.id AND e.satisfied_at IS NULL
-    RETURNING e.predecessor_id, e.successor_id, e.edge_type, e.hardness, e.satisfied_at, e.outcome
+    RETURNING e.id, e.predecessor_id, e.successor_id, e.edge_type, e.hardness, e.satisfied_at, e.outcome
 )
-{_HANDS}
+{_TALLY}
 {RELEASE}
 {_BY_RUN}"""
 PASS_THESE = text(

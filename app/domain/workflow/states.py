@@ -88,6 +88,10 @@ class Name(StrEnum):
     FINISH = "finish"
     FAIL = "fail"
     BLOCK = "block"
+    REOPEN = "reopen"
+    STALE = "stale"
+    REVALIDATE = "revalidate"
+    REDO = "redo"
     MIGRATE = "migrate"
 
 
@@ -225,6 +229,12 @@ _TABLE = (
     ),
     # To another version of the workflow, with its run: see `migrating`. Not a step that can be asked for by itself.
     Transition(Name.MIGRATE, "Migrate", frozenset(), None, Who.ENGINE),
+    # Opened again after it had ended, see `reopening`; what has been built on it is stale until that has ended again.
+    Transition(Name.REOPEN, "Open again", frozenset({_S.DONE, _S.SKIPPED}), None, Who.ENGINE),
+    Transition(Name.STALE, "Doubt", frozenset(), _S.STALE, Who.ENGINE),
+    # Back to where it was where nothing that it builds on has changed, or to its beginning where something has.
+    Transition(Name.REVALIDATE, "Revalidate", frozenset({_S.STALE}), None, Who.ENGINE),
+    Transition(Name.REDO, "Begin again", frozenset({_S.STALE}), None, Who.ENGINE),
     # What had not begun waits again: work was added before it, see `ad_hoc`. Not a step to be asked for either.
     Transition(Name.BLOCK, "Block", frozenset(), _S.BLOCKED, Who.ENGINE),
 )  # fmt: skip

@@ -19,12 +19,14 @@ from app.domain.workflow.content import (
     UnmetGuard,
     digest,
     missing,
+    output_digest,
     plugged_in,
     read_content,
     requirements,
     unmet_controls,
 )
 from app.domain.workflow.decisions import Refusal, stands_in_for_maker
+from app.domain.workflow.doubts import pass_on
 from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunFinished
 from app.domain.workflow.gates import OpenEdge, pass_gates
 from app.domain.workflow.outcomes import after
@@ -74,6 +76,7 @@ class TransitionResult:
     released: tuple[Released, ...]
     run_finished: bool
     finishable: tuple[UUID, ...] = ()
+    doubted: tuple[UUID, ...] = ()
 
 
 async def transition(
@@ -114,7 +117,7 @@ async def transition(
         )
     command = await _command(uow, rule, row, reason=reason, comment=comment, data=data or {})
     result = await _perform(uow, rule, row, command=command, ways=ways_to_act(uow, row, action))
-    await finish_waiting(uow, result.finishable)
+    await follow(uow, result.finishable, result.doubted)
     return result
 
 
@@ -125,20 +128,32 @@ async def engine_transition(
     way = Way(Acting(system_actor(), (), at=uow.now), Decision((), SYSTEM))
     command = Command(name, reason=reason, fingerprint=fingerprint)
     result = await _perform(uow, TRANSITIONS[name], row, command=command, ways=(way,))
-    await finish_waiting(uow, result.finishable)
+    await follow(uow, result.finishable, result.doubted)
     return result
 
 
 async def finish_waiting(uow: UnitOfWork, process_run_ids: Iterable[UUID]) -> None:
     """Complete automatic processes that are done and waited for leave to end, and what their end lets end in turn."""
+    await follow(uow, process_run_ids, ())
+
+
+async def follow(uow: UnitOfWork, finishable: Iterable[UUID], doubted: Iterable[UUID]) -> None:
+    """Do what the engine itself does after a step: end what may end, and decide what was in doubt.
+
+    `doubted`: stale processes whose predecessors have all ended again.
+    """
     way = Way(Acting(system_actor(), (), at=uow.now), Decision((), SYSTEM))
-    rule = TRANSITIONS[Name.FINISH]
-    pending = deque(process_run_ids)
+    pending = deque((*finishable, *doubted))
     while pending:
         row = await lock_process(uow, pending.popleft())
         if row.state is ProcessState.WAITING_EXTERNAL and row.finish_waiting_on == 0:
-            done = await _perform(uow, rule, row, command=Command(rule.name), ways=(way,))
-            pending.extend(done.finishable)
+            name = Name.FINISH
+        elif row.state is ProcessState.STALE and row.waiting_on <= 0 and row.finish_waiting_on <= 0:
+            name = Name.REDO if row.inputs_changed else Name.REVALIDATE
+        else:
+            continue
+        done = await _perform(uow, TRANSITIONS[name], row, command=Command(name), ways=(way,))
+        pending.extend((*done.finishable, *done.doubted))
 
 
 async def _perform(
@@ -147,17 +162,20 @@ async def _perform(
     open_ways, refusal = await open_to(uow, rule, row, command, ways)
     if not open_ways:
         raise await refused(uow, row, refusal)
-    way, content_hash = open_ways[0], None
+    way, content_hash, output = open_ways[0], None, None
     if rule.content:
-        way, content_hash = await _accepted_content(uow, rule, row, command, open_ways)
+        way, content_hash, output = await _accepted_content(uow, rule, row, command, open_ways)
     acting = way.acting
     command = replace(command, unmet=await _controls_not_met(uow, row) if rule.name in _OF_LEADS else ())
     now_is = after(rule, row, command, acting, now=uow.now, content_hash=content_hash)
+    if now_is.state is ProcessState.DONE and rule.name is not Name.REVALIDATE:
+        now_is = replace(now_is, output_hash=output or now_is.snapshot_hash)
     closed, over = await pass_gates(uow, row, now_is, command, acting)
     if closed is not None:
         raise await refused(uow, row, closed)
     with by_authority(uow, acting):
         written = await write(uow, command, row, now_is, acting)
+        doubted = await pass_on(uow, row, now_is) if row.output_before is not None else ()
         await _tell(uow, command, row, now_is, written)
         _audit(uow, command, row, now_is, written=written, decision=way.decision, acting=acting, over=over)
     return TransitionResult(
@@ -173,6 +191,7 @@ async def _perform(
         released=written.released,
         run_finished=_finished(row, written),
         finishable=written.finishable,
+        doubted=doubted,
     )
 
 
@@ -221,22 +240,22 @@ async def _command(
 
 async def _accepted_content(
     uow: UnitOfWork, rule: Transition, row: ProcessRow, command: Command, ways: Sequence[Way]
-) -> tuple[Way, str]:
-    """Check what is handed in or signed; return the first way that may, and the hash."""
+) -> tuple[Way, str, str]:
+    """Check what is handed in or signed; return the first way that may, the hash, and that of what has come out."""
     content = await read_content(uow, row)
     submitting = rule.name is Name.SUBMIT
     comment = command.comment if submitting and command.comment is not None else row.comment
     unmet = missing(requirements(content, row, comment)) + await plugged_in(uow, row)
     if unmet:
         raise _incomplete(row, rule, unmet)
-    signature = digest(content, row, comment)
+    signature, output = digest(content, row, comment), output_digest(content, comment)
     if submitting:
-        return ways[0], signature
+        return ways[0], signature, output
     first: Refusal | None = None
     for way in ways:
         refusal = check_signing(row, content, signature, way.acting)
         if refusal is None:
-            return way, signature
+            return way, signature, output
         first = first or refusal
     raise await refused(uow, row, first)
 

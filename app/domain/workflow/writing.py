@@ -17,7 +17,7 @@ from app.domain.workflow.lags import lag_ends
 from app.domain.workflow.outcomes import contribution
 from app.domain.workflow.process_row import ProcessRow
 from app.domain.workflow.released import Released, released_from
-from app.domain.workflow.releasing import RELEASE, RELEASED_NOW, pass_edges
+from app.domain.workflow.releasing import RELEASE, RELEASED_NOW, TALLY, pass_edges
 from app.domain.workflow.states import Name, ProcessState, RunState
 
 _CHANGE = """
@@ -29,7 +29,7 @@ WITH changed AS (
         skip_requested_for_id = :skip_requested_for_id, skip_reason = :skip_reason,
         submitted_at = :submitted_at, finished_at = :finished_at, state_before_hold = :state_before_hold,
         review_by = :review_by, reason = :reason, comment = :comment, snapshot_hash = :snapshot_hash,
-        row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
+        output_hash = :output_hash, row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
     WHERE id = :id
     RETURNING row_version
 ), logged AS (
@@ -65,10 +65,18 @@ _PASSED = f"""
     WHERE e.predecessor_id = :id AND e.run_id = :run_id AND e.satisfied_at IS NULL AND e.met_at IS NULL
       AND (:state = ANY (e.accepts) OR (:begun AND {ON_START}))
     RETURNING e.id, e.successor_id, e.edge_type, e.hardness, e.satisfied_at, e.due_at, e.lag_amount, e.lag_unit
+), tied AS MATERIALIZED (
+    SELECT e.id, e.successor_id, e.run_id, e.satisfied_at IS NULL AS open, e.condition IS NOT NULL AS conditional
+    FROM process_edge e WHERE e.predecessor_id = :id
 ), left_open AS (
-    SELECT coalesce(bool_or(e.run_id <> :run_id), false) AS across,
-           coalesce(bool_or(e.condition IS NOT NULL), false) AS conditional
-    FROM process_edge e WHERE e.predecessor_id = :id AND e.satisfied_at IS NULL
+    SELECT coalesce(bool_or(e.open AND e.run_id <> :run_id), false) AS across,
+           coalesce(bool_or(e.open AND e.conditional), false) AS conditional
+    FROM tied e
+), tally AS (
+    SELECT e.successor_id AS id, {TALLY}, nullif(CAST(:contribution AS jsonb), CAST('[]' AS jsonb)) AS makers
+    FROM tied e LEFT JOIN passed p ON p.id = e.id
+    WHERE e.run_id = :run_id
+    GROUP BY e.successor_id
 )"""
 _LAGGING = """
        (SELECT jsonb_agg(jsonb_build_object('id', p.id, 'amount', p.lag_amount, 'unit', p.lag_unit))
@@ -76,7 +84,6 @@ _LAGGING = """
 
 _START = f"""
 {_PASSED}
-, hands AS (SELECT CAST(NULL AS uuid) AS id, CAST(NULL AS jsonb) AS makers WHERE false)
 {RELEASE}
 SELECT changed.row_version, CAST(NULL AS text) AS run_state, left_open.across, left_open.conditional, {_LAGGING},
 {RELEASED_NOW}
@@ -84,10 +91,6 @@ FROM changed, left_open
 """
 _END = f"""
 {_PASSED}
-, hands AS (
-    SELECT DISTINCT e.successor_id AS id, CAST(:contribution AS jsonb) AS makers
-    FROM process_edge e WHERE e.predecessor_id = :id AND e.run_id = :run_id AND :contribution <> CAST('[]' AS jsonb)
-)
 {RELEASE}
 , closed AS (
     UPDATE workflow_run SET
@@ -111,8 +114,9 @@ FROM changed, closed, left_open
 _JSON = [bindparam(name, type_=JSONB(none_as_null=True)) for name in ("makers", "signers", "details")]
 _BEGUN = bindparam("begun", type_=Boolean)
 CHANGE = text(f"{_CHANGE} SELECT row_version FROM changed").bindparams(*_JSON)
-CHANGE_AND_START = text(_CHANGE + _START).bindparams(*_JSON, _BEGUN)
-CHANGE_AND_END = text(_CHANGE + _END).bindparams(*_JSON, _BEGUN, bindparam("contribution", type_=JSONB))
+_HANDS = bindparam("contribution", type_=JSONB)
+CHANGE_AND_START = text(_CHANGE + _START).bindparams(*_JSON, _BEGUN, _HANDS)
+CHANGE_AND_END = text(_CHANGE + _END).bindparams(*_JSON, _BEGUN, _HANDS)
 
 SETTLE_ACROSS = "workflow.settle_across"
 
@@ -136,10 +140,10 @@ async def write(uow: UnitOfWork, command: Command, before: ProcessRow, now_is: P
     if not ending and not begins(before, now_is):
         written = (await uow.execute(CHANGE, values)).one()
         return Written(written.row_version, before.run_state)
-    values |= {"run_id": before.run_id, "begun": begun(now_is)}
+    hands = [str(id_) for id_ in contribution(now_is)] if ending else []
+    values |= {"run_id": before.run_id, "begun": begun(now_is), "contribution": hands}
     if ending:
-        hands = [str(id_) for id_ in contribution(now_is)]
-        values |= {"contribution": hands, "closing": int(now_is.state.closed)}
+        values["closing"] = int(now_is.state.closed)
     written = (await uow.execute(CHANGE_AND_END if ending else CHANGE_AND_START, values)).one()
     released, finishable = released_from(written.released), tuple(written.finishable)
     more = await pass_edges(uow, await lag_ends(uow, before.run_id, written.lagging))
@@ -189,6 +193,7 @@ def _values(command: Command, before: ProcessRow, row: ProcessRow, acting: Actin
         "reason": row.reason,
         "comment": row.comment,
         "snapshot_hash": row.snapshot_hash,
+        "output_hash": row.output_hash,
         "signed_hash": row.snapshot_hash or before.snapshot_hash,
         "said_reason": command.reason,
         "said_comment": command.comment,

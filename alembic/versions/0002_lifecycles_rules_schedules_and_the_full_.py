@@ -1334,15 +1334,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_pnl_threshold_rule_id"), "pnl_threshold", ["rule_id"], unique=False)
     op.create_foreign_key(
+        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
+    )
+    op.create_foreign_key(
         op.f("fk_pnl_threshold_lifecycle_version_id"),
         "pnl_threshold",
         "lifecycle_version",
         ["lifecycle_version_id"],
         ["id"],
         ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
-        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
     )
     op.add_column(
         "process", sa.Column("skip_second_person", sa.Boolean(), nullable=True, comment="Skip needs a second person")
@@ -1439,18 +1439,18 @@ def upgrade() -> None:
         ["other_workflow_id", "other_process", "run_selector", "successor_id", "edge_type"],
     )
     op.create_foreign_key(
-        op.f("fk_process_dependency_other_workflow_id"),
-        "process_dependency",
-        "workflow",
-        ["other_workflow_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_dependency_selector_calendar_id"),
         "process_dependency",
         "calendar",
         ["selector_calendar_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_dependency_other_workflow_id"),
+        "process_dependency",
+        "workflow",
+        ["other_workflow_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -1514,18 +1514,18 @@ def upgrade() -> None:
         op.f("ix_process_run_skip_requested_for_id"), "process_run", ["skip_requested_for_id"], unique=False
     )
     op.create_foreign_key(
-        op.f("fk_process_run_skip_requested_by_id"),
-        "process_run",
-        "app_user",
-        ["skip_requested_by_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_run_skip_requested_for_id"),
         "process_run",
         "app_user",
         ["skip_requested_for_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_run_skip_requested_by_id"),
+        "process_run",
+        "app_user",
+        ["skip_requested_by_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -1835,8 +1835,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_process_transition_on_behalf_of_id"), table_name="process_transition")
     op.drop_column("process_transition", "details")
     op.drop_column("process_transition", "on_behalf_of_id")
-    op.drop_constraint(op.f("fk_process_run_skip_requested_for_id"), "process_run", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_run_skip_requested_for_id"), "process_run", type_="foreignkey")
     op.drop_index(op.f("ix_process_run_skip_requested_for_id"), table_name="process_run")
     op.drop_index(op.f("ix_process_run_skip_requested_by_id"), table_name="process_run")
     op.drop_column("process_run", "stale_reason")
@@ -1872,8 +1872,8 @@ def downgrade() -> None:
     op.drop_column("process_edge", "condition")
     op.drop_column("process_edge", "lag_unit")
     op.drop_column("process_edge", "lag_amount")
-    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint("uq_process_dependency_across", "process_dependency", type_="unique")
     op.drop_index(op.f("ix_process_dependency_selector_calendar_id"), table_name="process_dependency")
     op.drop_index(op.f("ix_process_dependency_other_workflow_id"), table_name="process_dependency")
@@ -1934,8 +1934,8 @@ def downgrade() -> None:
     op.alter_column("process", "version_id", existing_type=sa.UUID(), nullable=False, existing_comment="Version")
     op.drop_column("process", "ad_hoc")
     op.drop_column("process", "skip_second_person")
-    op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
     op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
+    op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
     op.drop_index(op.f("ix_pnl_threshold_rule_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_version_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")

@@ -47,7 +47,7 @@ async def chips(
     return {
         id_: {
             "finish": clock(each.target.finish_p50, visit.formats, uow.now),
-            "miss": miss_chip(each.target, visit.formats),
+            "miss": miss_chip(each.target, visit.formats, uow.now),
         }
         for id_, each in found.items()
         if not each.is_outdated(uow.now)
@@ -69,9 +69,12 @@ def at_risk(predicted: Mapping[UUID, dict[str, Any]], run_ids: Iterable[UUID]) -
     return ", ".join(f"{count} {words}" for count, words in parts if count)
 
 
-def miss_chip(target: TargetForecast, formats: Formats) -> dict[str, Any] | None:
-    """The chance of missing the deadline with its tone and the whole sentence; None without one or with hardly any."""
-    if target.miss is None or target.miss < LEAST_SHOWN:
+def miss_chip(target: TargetForecast, formats: Formats, now: datetime) -> dict[str, Any] | None:
+    """The chance of missing the deadline with its tone and the whole sentence.
+
+    None where there is hardly any, and where there is no deadline ahead: one that has passed is shown as such.
+    """
+    if target.miss is None or target.miss < LEAST_SHOWN or target.due_at is None or target.due_at <= now:
         return None
     return {"text": percent(target.miss), "tone": tone(target.miss), "title": target.sentence(formats.zone)}
 
@@ -165,7 +168,7 @@ def lines(found: WholeForecast | None, visit: Visit, now: datetime) -> Mapping[U
             "expected": f"expected {clock(each.target.finish_p50, visit.formats, now)}"
             if each.target.finish_p50
             else "cannot be finished",
-            "miss": miss_chip(each.target, visit.formats),
+            "miss": miss_chip(each.target, visit.formats, now),
         }
     return rows
 
@@ -174,7 +177,7 @@ def stage_chips(found: WholeForecast | None, visit: Visit, now: datetime) -> Map
     """The chance that a stage misses its deadline."""
     if found is None or found.run.is_outdated(now):
         return {}
-    return {id_: miss_chip(target, visit.formats) for id_, target in found.stages.items()}
+    return {id_: miss_chip(target, visit.formats, now) for id_, target in found.stages.items()}
 
 
 async def predicted(visit: Visit, uow: UnitOfWork, process_run_id: UUID) -> str | None:

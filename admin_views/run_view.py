@@ -145,7 +145,16 @@ def stage_state(stage: StageNode) -> ProcessState:
     return next((state for state in order if counts.get(state)), ProcessState.PLANNED)
 
 
-def stage_row(stage: StageNode, chosen: StageNode | None, choice: Choice, run_id: UUID, visit: Visit) -> dict[str, Any]:
+def stage_row(
+    stage: StageNode,
+    chosen: StageNode | None,
+    choice: Choice,
+    run_id: UUID,
+    visit: Visit,
+    *,
+    risks: Mapping[UUID, dict[str, Any] | None],
+) -> dict[str, Any]:
+    """A stage as one row of the tree; `risks` of missing their deadlines by stage."""
     progress = stage.progress
     closed = bool(progress.total) and progress.closed == progress.total
     finished = [line.finished_at for _, found in lines_of(stage) for line in found if line.finished_at]
@@ -160,7 +169,8 @@ def stage_row(stage: StageNode, chosen: StageNode | None, choice: Choice, run_id
         "total": progress.total,
         "selected": chosen is stage,
         "due": due_view(due_at, finished_at=max(finished, default=None), closed=closed, formats=visit.formats),
-        "stages": [stage_row(child, chosen, choice, run_id, visit) for child in stage.stages],
+        "risk": risks.get(stage.id),
+        "stages": [stage_row(child, chosen, choice, run_id, visit, risks=risks) for child in stage.stages],
     }
 
 

@@ -102,7 +102,7 @@ async def _show(visit: Visit, run_id: UUID, choice: Choice, *, error: str = "", 
         events = await activity(uow, run_id=run_id, limit=SHOWN_EVENTS) if choice.tab == "activity" else []
         run, now = tree.run, uow.now
         ahead = await forecast_view.run_forecast(visit, uow, run_id) if run.state not in ENDED else None
-        predicted = forecast_view.lines(ahead, visit, now)
+        predicted, risks = forecast_view.lines(ahead, visit, now), forecast_view.stage_chips(ahead, visit, now)
         axis = time_axis(run, now, visit, forecast_view.latest_shown(ahead, now)) if run.due_at else None
         chosen = find_stage(tree.stages, choice.stage)
         groups = list(groups_below(tree, chosen))
@@ -127,7 +127,7 @@ async def _show(visit: Visit, run_id: UUID, choice: Choice, *, error: str = "", 
             "axis": forecast_view.axis_with(axis, ahead, visit, now) if axis else None,
             "forecast": forecast_view.summary(ahead, visit, now),
             "worst": due_view(run.progress.worst_due, finished_at=None, closed=False, formats=visit.formats),
-            "stages": [stage_row(stage, chosen, choice, run.id, visit) for stage in tree.stages],
+            "stages": [stage_row(stage, chosen, choice, run.id, visit, risks=risks) for stage in tree.stages],
             "stage_count": stage_count(tree.stages),
             "heading": chosen.label if chosen else "All processes",
             "shown": chosen.progress if chosen else run.progress,

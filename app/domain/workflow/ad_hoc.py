@@ -309,7 +309,11 @@ async def _connect(
     if not after:
         return
     user_id = None if uow.actor.is_system else uow.actor.id
-    moved = {"after": ids, "states": [row.state for row in after], "levels": [row.level for row in after]}
+    moved: dict[str, Any] = {
+        "after": ids,
+        "states": [row.state for row in after],
+        "levels": [row.level for row in after],
+    }
     moved |= {"now": uow.now, "by": uow.actor.id, "user_id": user_id, "reason": reason}
     await uow.execute(BLOCK_SUCCESSORS, moved)
     for row in after:

@@ -102,9 +102,10 @@ async def test_the_past_of_a_delegation_is_not_rewritten(office: Office) -> None
         await uow.execute(text("UPDATE delegation SET valid_from = valid_from - interval '5 h'"))
     with pytest.raises(ValidationFailed, match="cannot end in the past"):
         await _change(office, office.anna, record, valid_until=office.now() - timedelta(hours=2))
-    for field, value in (("valid_from", office.now() + DAY / 2), ("delegate", office.carl.id)):
-        with pytest.raises(ValidationFailed):
-            await _change(office, office.anna, record, **{field: value})
+    with pytest.raises(ValidationFailed):
+        await _change(office, office.anna, record, valid_from=office.now() + DAY / 2)
+    with pytest.raises(ValidationFailed):
+        await _change(office, office.anna, record, delegate=office.carl.id)
     with pytest.raises(Forbidden):
         async with office.runtime.uow(office.boss) as uow:
             await delete_record(uow, "delegation", record["id"], expected_version=1)

@@ -5,10 +5,11 @@ Who made and who approved is taken from the history, not from what the engine ke
 
 import random
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from app.bootstrap import Runtime
 from app.core.errors import StepsError
@@ -85,7 +86,9 @@ async def _check(bank: Bank, predecessors: dict[str, set[str]]) -> int:
         approved = (await uow.execute(APPROVED)).all()
         standing = (
             await uow.execute(
-                text("SELECT delegate_id, delegator_id, valid_from, least(valid_until, revoked_at) FROM delegation")
+                text(
+                    "SELECT delegate_id, delegator_id, valid_from, least(valid_until, revoked_at) AS until FROM delegation"
+                )
             )
         ).all()
     for signature in approved:
@@ -93,16 +96,19 @@ async def _check(bank: Bank, predecessors: dict[str, set[str]]) -> int:
         makers: set[UUID] = {m.id for m in made if m.code in work and m.at <= signature.at}
         people = {signature.actor_id, signature.on_behalf_of_id} - {None}
         assert not people & makers, f"{signature.code}: made and approved by one person"
-        for delegate, delegator, since, until in standing:
-            if delegate in people and delegator in makers:
-                assert not _overlap(since, until, signature), f"{signature.code}: approved by a delegate of its maker"
+        for other in standing:
+            if other.delegate_id in people and other.delegator_id in makers:
+                assert not _overlap(other.valid_from, other.until, signature), (
+                    f"{signature.code}: approved by a delegate of its maker"
+                )
     by_level = [(s.code, s.actor_id) for s in approved]
     assert len(by_level) == len(set(by_level)), "one person has signed twice"
     return len(approved)
 
 
-def _overlap(since: datetime, until: datetime, signature: object) -> bool:
-    at, submitted = signature.at, signature.submitted_at  # type: ignore[attr-defined]
+def _overlap(since: datetime, until: datetime, signature: Row[Any]) -> bool:
+    at: datetime = signature.at
+    submitted: datetime | None = signature.submitted_at
     return since <= at and until > (submitted or at)
 
 

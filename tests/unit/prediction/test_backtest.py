@@ -5,6 +5,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
@@ -18,10 +19,6 @@ DAYS = Path(__file__).with_name("demo_days.json.gz")
 SPACE = UUID(int=7)
 
 
-def _at(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
 @lru_cache(maxsize=1)
 def demo_days() -> tuple[PastRun, ...]:
     """The runs of the sample bank as its engine left them: instants of each process, and each change of state."""
@@ -29,29 +26,26 @@ def demo_days() -> tuple[PastRun, ...]:
     return tuple(_run(day, data["edges"]) for day in data["days"])
 
 
-def _run(day: dict[str, object], edges: list[tuple[str, str]]) -> PastRun:
-    given: dict[str, dict[str, list[object]]] = day["processes"]  # type: ignore[assignment]
-    ids = {code: uuid5(SPACE, f"{day['date']} {code}") for code in given}
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _run(day: dict[str, Any], edges: list[tuple[str, str]]) -> PastRun:
+    ids = {code: uuid5(SPACE, f"{day['date']} {code}") for code in day["processes"]}
     works = []
-    for code, values in given.items():
-        earliest, due, ready, started, submitted, finished = (_at(each) for each in values["at"])  # type: ignore[arg-type]
-        work = Work(
-            ids[code], ProcessState.DONE, None, Habit({}, Source.EXPECTED, 0), earliest, due, ready, started,
-            submitted, finished,
-        )  # fmt: skip
-        changes = [(_at(at), ProcessState(state)) for at, state in values["changes"]]  # type: ignore[misc]
-        works.append(PastWork(work, code, None, 10, changes))  # type: ignore[arg-type]
-    business_date = date.fromisoformat(str(day["date"]))
-    started_at, finished_at = _at(day["started"]), _at(day["finished"])  # type: ignore[arg-type]
-    assert started_at is not None
-    assert finished_at is not None
+    for code, values in day["processes"].items():
+        instants = [None if seconds is None else _instant(seconds) for seconds in values["at"]]
+        work = Work(ids[code], ProcessState.DONE, None, Habit({}, Source.EXPECTED, 0), *instants)
+        changes = [(_instant(seconds), ProcessState(state)) for seconds, state in values["changes"]]
+        works.append(PastWork(work, code, None, 10, changes))
+    business_date = date.fromisoformat(day["date"])
     return PastRun(
-        uuid5(SPACE, str(day["date"])),
+        uuid5(SPACE, day["date"]),
         business_date,
         datetime(business_date.year, business_date.month, business_date.day, tzinfo=ZoneInfo("Europe/Berlin")),
-        started_at,
-        finished_at,
-        _at(day["due"]),  # type: ignore[arg-type]
+        _instant(day["started"]),
+        _instant(day["finished"]),
+        _instant(day["due"]),
         works,
         [Link(ids[before], ids[after]) for before, after in edges],
         [],

@@ -17,6 +17,7 @@ from app.domain.workflow.states import ProcessState
 
 DAYS = Path(__file__).with_name("demo_days.json.gz")
 SPACE = UUID(int=7)
+INSTANTS = ("earliest_start", "due_at", "ready_at", "started_at", "submitted_at", "finished_at")
 
 
 @lru_cache(maxsize=1)
@@ -34,8 +35,14 @@ def _run(day: dict[str, Any], edges: list[tuple[str, str]]) -> PastRun:
     ids = {code: uuid5(SPACE, f"{day['date']} {code}") for code in day["processes"]}
     works = []
     for code, values in day["processes"].items():
-        instants = [None if seconds is None else _instant(seconds) for seconds in values["at"]]
-        work = Work(ids[code], ProcessState.DONE, None, Habit({}, Source.EXPECTED, 0), *instants)
+        instants: list[Any] = [None if seconds is None else _instant(seconds) for seconds in values["at"]]
+        work = Work(
+            ids[code],
+            ProcessState.DONE,
+            None,
+            Habit({}, Source.EXPECTED, 0),
+            **dict(zip(INSTANTS, instants, strict=True)),
+        )
         changes = [(_instant(seconds), ProcessState(state)) for seconds, state in values["changes"]]
         works.append(PastWork(work, code, None, 10, changes))
     business_date = date.fromisoformat(day["date"])

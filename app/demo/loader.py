@@ -15,6 +15,7 @@ from app.core.uow import UnitOfWork
 from app.demo.history import run_history, run_today
 from app.demo.package import DemoPackage, DemoUser
 from app.demo.rules import load_rule
+from app.demo.trading import check_trades, load_trades
 from app.domain.access.accounts import AccountKind, create_user, find_account, set_password
 from app.domain.access.grants import grant_role
 from app.domain.access.passwords import verify_password
@@ -135,15 +136,13 @@ async def _load(runtime: Runtime, package: DemoPackage, settings: Settings, prog
         await _thresholds(uow, package, nodes)
         await _positions(uow, package, nodes)
     progress("Sample bank", 2, 4)
-    trades = [{**trade, "book": str(nodes[trade["book"]])} for trade in package.trades()]
-    for position in range(0, len(trades), 1_000):
-        async with runtime.uow(actor, now=start) as uow:
-            await create_records(uow, "trade", trades[position : position + 1_000])
+    await load_trades(runtime, package, nodes, start=start)
     progress("Sample bank", 3, 4)
     await _days_before_history(runtime, package)
     progress("Sample bank", 4, 4)
     await run_history(runtime, package, progress)
     await run_today(runtime, package, until=ENTER_AT)
+    await check_trades(runtime, package)
     await _forecast(runtime, package)
     async with runtime.uow(actor, now=package.instant(package.today, ENTER_AT)) as uow:
         await _schedule(uow, package)

@@ -15,6 +15,7 @@ from app.domain.calendars.deadlines import parse_deadline
 from app.domain.calendars.wall_time import Occurrence, wall_to_utc, zone_info
 from app.domain.finance.pnl import rate_with_spread
 from app.domain.finance.rate_file import open_rate_file
+from models.lifecycle import LifecycleDef
 
 FOLDER = Path(__file__).resolve().parents[2] / "demo"
 
@@ -89,6 +90,12 @@ class DemoPackage:
         """The business rule that the thresholds ask, as its file has it."""
         given: dict[str, Any] = yaml.safe_load((self.folder / self.settings["threshold_rule"]).read_text("utf-8"))
         return given
+
+    def lifecycles(self) -> Iterator[tuple[str, LifecycleDef]]:
+        """(entity, lifecycle) of the records that follow one."""
+        for file in self.settings["lifecycles"]:
+            given: dict[str, Any] = yaml.safe_load((self.folder / file).read_text("utf-8"))
+            yield given["entity"], LifecycleDef.model_validate(given["lifecycle"])
 
     def positions(self) -> Iterator[tuple[date, str, str, Decimal]]:
         """(date, book, currency, quantity) at the close of the day before the first trades."""

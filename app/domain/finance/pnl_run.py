@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 
 from app.core.errors import Conflict
 from app.core.uow import UnitOfWork
+from app.domain.finance.counted_trades import is_counted
 from app.domain.finance.facts import (
     SOURCE_BOOK,
     SOURCE_POSITION,
@@ -108,7 +109,11 @@ async def _trades(uow: UnitOfWork, business_date: date, books: Mapping[UUID, str
     table = uow.table("trade")
     rows = await uow.execute(
         select(table.c.reference, table.c.book_id, table.c.currency, table.c.quantity, table.c.rate, table.c.late)
-        .where(table.c.trade_date == business_date, table.c.book_id.in_(list(books)))
+        .where(
+            table.c.trade_date == business_date,
+            table.c.book_id.in_(list(books)),
+            is_counted(table, uow.table("lifecycle_state")),
+        )
         .order_by(table.c.reference)
     )
     return [

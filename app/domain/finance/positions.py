@@ -6,16 +6,18 @@ from datetime import date
 from sqlalchemy import text
 
 from app.core.uow import UnitOfWork
+from app.domain.finance.counted_trades import COUNTED
 from app.domain.finance.facts import lock_date
 
 # The position of record the evening before is the last one kept; a book and currency without one begins at zero.
-_COMPUTED = """
+_COMPUTED = f"""
 WITH before AS (
     SELECT DISTINCT ON (book_id, currency) book_id, currency, closing
     FROM position WHERE current AND business_date < :business_date
     ORDER BY book_id, currency, business_date DESC
 ), traded AS (
-    SELECT book_id, currency, sum(quantity) AS quantity FROM trade WHERE trade_date = :business_date GROUP BY 1, 2
+    SELECT book_id, currency, sum(quantity) AS quantity FROM trade
+    WHERE trade_date = :business_date AND {COUNTED} GROUP BY 1, 2
 ), computed AS (
     SELECT coalesce(b.book_id, t.book_id) AS book_id, coalesce(b.currency, t.currency) AS currency,
            coalesce(b.closing, 0) AS opening, coalesce(t.quantity, 0) AS traded,
@@ -46,11 +48,11 @@ FROM changed c
 """
 )
 _SUMMARY = text(
-    """
+    f"""
 SELECT count(*) AS positions, count(DISTINCT p.book_id) AS books,
        encode(sha256(coalesce(string_agg(p.book_id || '|' || p.currency || '|' || p.opening || '|' || p.closing, ','
                                          ORDER BY p.book_id, p.currency), '')::bytea), 'hex') AS fingerprint,
-       (SELECT count(*) FROM trade WHERE trade_date = :business_date) AS trades
+       (SELECT count(*) FROM trade WHERE trade_date = :business_date AND {COUNTED}) AS trades
 FROM position p WHERE p.current AND p.business_date = :business_date
 """
 )

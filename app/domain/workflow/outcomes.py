@@ -124,6 +124,7 @@ def _again(row: ProcessRow, command: Command, now: datetime) -> ProcessRow:
         ready_at=now,
         started_at=None,
         submitted_at=now if approval else None,
+        submitted_round=None,
         finished_at=None,
         snapshot_hash=None,
         reason=command.reason,

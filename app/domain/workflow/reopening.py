@@ -126,7 +126,8 @@ async def reopen(
     }
     with by_authority(uow, acting):
         await uow.execute(insert(uow.table("process_reopening")).values(values))
-        _audit(uow, "request_reopening" if impact.second_person else "reopen", row, reason, impact=impact, acting=acting)
+        command = "request_reopening" if impact.second_person else "reopen"
+        _audit(uow, command, row, reason, impact=impact, acting=acting)
         uow.touch(f"run:{row.run_id}", f"process_run:{row.id}")
         if impact.second_person:
             return Reopening(id_, "requested")
@@ -314,7 +315,9 @@ def _stamp(uow: UnitOfWork) -> dict[str, Any]:
     return {"created_at": uow.now, "created_by": by, "updated_at": uow.now, "updated_by": by}
 
 
-def _audit(uow: UnitOfWork, command: str, row: ProcessRow, reason: str, impact: Impact | None, acting: Acting) -> None:
+def _audit(
+    uow: UnitOfWork, command: str, row: ProcessRow, reason: str, *, impact: Impact | None, acting: Acting
+) -> None:
     context: dict[str, Any] = {"run": row.run_reference, "process": row.code, "round": row.round}
     if impact is not None:
         context |= {"stale": impact.count(Effect.STALE), "told": impact.count(Effect.TOLD),

@@ -87,7 +87,8 @@ async def _check(bank: Bank, predecessors: dict[str, set[str]]) -> int:
         standing = (
             await uow.execute(
                 text(
-                    "SELECT delegate_id, delegator_id, valid_from, least(valid_until, revoked_at) AS until FROM delegation"
+                    "SELECT delegate_id, delegator_id, valid_from, least(valid_until, revoked_at) AS until"
+                    " FROM delegation"
                 )
             )
         ).all()

@@ -70,8 +70,8 @@ async def list_page(visit: Visit) -> Response:
 
 
 async def workflow_page(visit: Visit) -> Response:
-    """One workflow: its versions, the runs that were made from each, what can be done next."""
-    code = visit.request.path_params["code"]
+    """One workflow, by its code or its id: its versions, the runs made from each, what can be done next."""
+    code = visit.request.path_params["id"]
     if (by_id := _uuid(code)) is not None:
         async with visit.uow() as uow:
             workflow = await find_workflow(uow, id_=by_id)
@@ -284,7 +284,7 @@ def _uuid(given: str) -> UUID | None:
 
 ROUTES: tuple[PageRoute, ...] = (
     PageRoute("/workflows", list_page),
-    PageRoute("/workflows/{code}", workflow_page),
+    PageRoute("/workflows/{id}", workflow_page),
     PageRoute("/workflows/{code}/draft", draft_page, ("POST",)),
     PageRoute("/workflows/{code}/discard", discard_page, ("POST",)),
     PageRoute("/workflows/{code}/import", import_page, ("POST",)),

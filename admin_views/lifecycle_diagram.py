@@ -14,6 +14,7 @@ EDGE = 18
 LANE = 30
 LETTER = 6.3
 MOST_LETTERS = 24
+MOST_SOURCES = 4  # a step from more states is named below the picture: its lines would cover everything
 LINE = 15
 
 
@@ -67,6 +68,7 @@ def diagram(lifecycle: LifecycleDef, counts: dict[str, int] | None = None) -> di
         "height": round(height),
         "nodes": [_node(lifecycle, boxes[state.name], counts or {}) for state in lifecycle.states],
         "edges": edges,
+        "not_drawn": ", ".join(step.label for step in lifecycle.transitions if not is_drawn(step)),
         "label": f"{len(lifecycle.states)} states and {len(lifecycle.transitions)} steps, from {_first(lifecycle)} on",
     }
 
@@ -80,7 +82,7 @@ def _layers(lifecycle: LifecycleDef) -> list[list[str]]:
     leaving: dict[str, list[str]] = defaultdict(list)
     for step in lifecycle.transitions:
         for source in step.sources:
-            leaving[source].append(step.to)
+            leaving[source] += step.targets
     distance, pending = {lifecycle.initial: 0}, [lifecycle.initial]
     while pending:
         here = pending.pop(0)
@@ -106,6 +108,11 @@ def _ordered(layer: list[str], before: Sequence[str], leaving: dict[str, list[st
     return sorted(layer, key=height)
 
 
+def is_drawn(step: TransitionDef) -> bool:
+    """Whether its lines can be followed by the eye."""
+    return len(step.sources) * len(step.targets) <= 2 * MOST_SOURCES and len(step.sources) <= MOST_SOURCES
+
+
 _Merged = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
@@ -113,8 +120,10 @@ def _merged(transitions: Sequence[TransitionDef]) -> list[_Merged]:
     """One line for all the steps between the same two states: (from, to, (label, tone) of each)."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for step in transitions:
-        for source in step.sources:
-            found[source, step.to].append((step.label, step.tone))
+        for source in step.sources if is_drawn(step) else ():
+            for target in step.targets:
+                if target != source or len(step.targets) == 1:
+                    found[source, target].append((step.label, step.tone))
     return [(source, to, tuple(labels)) for (source, to), labels in found.items()]
 
 

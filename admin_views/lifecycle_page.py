@@ -1,6 +1,7 @@
 """What the page of a lifecycle reads and says: which version, its editor or its words, findings and settings."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -66,7 +67,8 @@ async def _page(
     offers = await view.offers_for(uow, entity) if edits and entity is not None else None
     if rows is None and definition is not None and edits:
         rows = rows_of(definition, notes=(shown.notes or "") if shown is not None else "")
-    roles = dict(offers.roles) if offers else await _role_labels(uow)
+    roles: Mapping[str, str] = dict(offers.roles) if offers else await _role_labels(uow)
+    roles = view.ENGINE_ROLES if head["protected"] else roles
     by_place = view.findings_by_place(findings)
     problems = error.problems if error is not None else ()
     beside = [p for p in problems if p.path[:2] in ("s-", "t-")]

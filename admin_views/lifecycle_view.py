@@ -49,6 +49,11 @@ KINDS: tuple[Option, ...] = (
 )  # fmt: skip
 VARIABLES: tuple[str, ...] = ("$now", "$today", "$business_date", "$me")
 VERSION_TONES = {"draft": ("draft", "Draft"), "published": ("done", "Published"), "retired": ("void", "Retired")}
+# What the roles of the platform's own lifecycle stand for.
+ENGINE_ROLES: Mapping[str, str] = {
+    "owner": "The owner role, then who has taken it", "checker": "The role of the open approval level",
+    "lead": "Whom the policy allows it", "engine": "The platform itself",
+}  # fmt: skip
 READ_OFFERS = text(
     """
 SELECT ARRAY(SELECT ARRAY[code, label] FROM role ORDER BY label) AS roles,
@@ -302,7 +307,7 @@ def _step_in_words(
         "label": step.label,
         "name": step.name,
         "from": ", ".join(labels.get(name, name) for name in step.sources),
-        "to": labels.get(step.to, step.to),
+        "to": " or ".join(labels.get(name, name) for name in step.targets),
         "who": _named(step.roles, roles) or "Who may update it",
         "needs": needs,
         "effects": [effect_in_words(effect, entity, registry, roles) for effect in step.effects],
@@ -359,7 +364,12 @@ def _version(path: str, version: VersionSummary, formats: Formats, *, shown: UUI
         "notes": version.notes or "",
         "records": formats.number(version.records),
         "pinned": [
-            {"label": each.label, "tone": each.category, "count": formats.number(each.count)} for each in version.pinned
+            {
+                "label": each.label,
+                "tone": each.colour if each.colour in TONES else each.category,
+                "count": formats.number(each.count),
+            }
+            for each in version.pinned
         ],
     }
 

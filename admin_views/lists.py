@@ -43,6 +43,7 @@ _UNSORTED = (
 _NOT_IN_LISTS = (FieldType.LINES, FieldType.SECRET)
 ALWAYS_SHOWN = 4  # columns that stay on a narrow screen
 SHOWN_IF_WIDE = 6
+SHOWN_BESIDE_STATE = 9
 MOST_BY_DEFAULT = 6
 
 
@@ -289,10 +290,17 @@ def _columns(
                 "sort_rank": rank,
                 "sort_href": state.address(base, sort=sorted_by(state.sort, field.name)) if sortable else None,
                 "title": field is title,
-                "priority": 1 if number < ALWAYS_SHOWN else 2 if number < SHOWN_IF_WIDE else 3,
+                "priority": _priority(number, with_state=any(list_states.kind_of(entity, c) for c in columns)),
             }
         )
     return shown
+
+
+def _priority(number: int, *, with_state: bool) -> int:
+    """From which width of the screen on a column is shown. Beside a state fewer columns have room."""
+    if number < SHOWN_IF_WIDE:
+        return 1 if number < ALWAYS_SHOWN else 2
+    return 4 if with_state and number >= SHOWN_BESIDE_STATE else 3
 
 
 def _title_column(entity: EntityDef, columns: tuple[FieldDef, ...]) -> FieldDef | None:

@@ -169,12 +169,11 @@ def step_model(registry: Registry, entity: EntityDef, names: Iterable[str]) -> F
 
 
 def _consequence(offer: StepOffer) -> str:
-    """What pressing the button does, in words."""
+    """What pressing the button does, in words; the chip of the new state follows."""
     if offer.waits_for:
         people = "one more person" if offer.waits_for == 1 else f"{offer.waits_for} more people"
-        return f"Your approval counts; the step is taken once {people} approved it as well."
-    closed = {"final": " That is an end: it takes no further step unless its lifecycle has one.", "void": ""}
-    return f"The state becomes “{offer.to.label}”.{closed.get(offer.to.category, '')}"
+        return f"Your approval counts. Once {people} approved it as well, the state becomes"
+    return "The state becomes"
 
 
 def _approvals_text(offer: StepOffer) -> str | None:

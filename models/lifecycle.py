@@ -90,12 +90,16 @@ class Effect(_Part):
 
 
 class TransitionDef(_Part):
-    """`roles` empty: whoever may update the record. `activities`: what event logs call it; else its label and name."""
+    """`roles` empty: whoever may update the record. `activities`: what event logs call it; else its label and name.
+
+    `or_to`: where else it leads, where that depends on the record; for the platform's own lifecycles only.
+    """
 
     name: Code
     label: Label
     sources: Annotated[tuple[Code, ...], Field(alias="from", min_length=1)]
     to: Code
+    or_to: tuple[Code, ...] = ()
     roles: tuple[str, ...] = ()
     guard: Condition | None = None
     rule: str | None = None  # the code of a business rule whose output `allowed` must be true
@@ -120,6 +124,11 @@ class TransitionDef(_Part):
             if isinstance(data.get(single), str):
                 data = {**{k: v for k, v in data.items() if k != single}, several: [data[single]]}
         return data
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every state that it can lead to."""
+        return (self.to, *self.or_to)
 
     @property
     def known_as(self) -> tuple[str, ...]:
@@ -157,6 +166,12 @@ class LifecycleDef(_Part):
             doubled = [name for name, count in Counter(names).items() if count > 1]
             if doubled:
                 raise ValueError(f"lifecycle {self.code!r}: the {what} {doubled[0]!r} is there twice")
+        branching = next((step for step in self.transitions if step.or_to and not self.protected), None)
+        if branching is not None:
+            raise ValueError(
+                f"lifecycle {self.code!r}: transition {branching.name!r} leads to several states; make it several "
+                "transitions, each with its guard"
+            )
         for place, name in self._named():
             if name not in known:
                 raise ValueError(f"lifecycle {self.code!r}: {place} names the state {name!r}, which there is not")
@@ -165,7 +180,7 @@ class LifecycleDef(_Part):
     def _named(self) -> Iterable[tuple[str, str]]:
         yield "initial", self.initial
         for transition in self.transitions:
-            for name in (*transition.sources, transition.to):
+            for name in (*transition.sources, *transition.targets):
                 yield f"transition {transition.name!r}", name
 
     def plain(self) -> dict[str, Any]:

@@ -91,8 +91,10 @@ class Lifecycles:
         self.in_force = order
 
     def for_new(self, entity: str, record: Mapping[str, Any], variables: Variables) -> CompiledLifecycle | None:
-        """The lifecycle that a new record gets; None where none applies."""
+        """The lifecycle that a new record gets; None where none applies. The platform's own are kept by the platform."""
         for version in self.in_force.get(entity, ()):
+            if version.definition.protected:
+                continue
             if version.applies is None or matches(version.applies, record, variables, _nothing):
                 return version
         return None

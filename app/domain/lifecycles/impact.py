@@ -27,12 +27,13 @@ WHERE v.lifecycle_id = :id ORDER BY v.number DESC
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """How many records of a version are in a state. `closed`: it is final or void there."""
+    """How many records of a version are in a state, by its label, category and colour there."""
 
     state: str
     label: str
     category: str
     count: int
+    colour: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ async def _counts(
 
 def _pinned(definition: LifecycleDef | None, counts: dict[str, int]) -> tuple[Pinned, ...]:
     states = {state.name: state for state in definition.states} if definition is not None else {}
-    known = [Pinned(s.name, s.label, s.category, counts[s.name]) for s in states.values() if s.name in counts]
+    known = [Pinned(s.name, s.label, s.category, counts[s.name], s.colour) for s in states.values() if s.name in counts]
     other = [Pinned(name, name, "active", count) for name, count in sorted(counts.items()) if name not in states]
     return (*known, *other)
 

@@ -80,9 +80,8 @@ def _reach(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
     reached, pending = {lifecycle.initial}, [lifecycle.initial]
     while pending:
         for step in leaving[pending.pop()]:
-            if step.to not in reached:
-                reached.add(step.to)
-                pending.append(step.to)
+            pending += set(step.targets) - reached
+            reached |= set(step.targets)
     for state in lifecycle.states:
         if state.name not in reached:
             message = f"No way leads from the first state to “{state.label}”."

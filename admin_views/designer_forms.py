@@ -27,6 +27,7 @@ PLACE = {
     "process_dependency": frozenset({"version"}),
 }
 ENDS = ("predecessor", "successor")
+OF_THE_ENGINE = "workflow."  # actions that are no work of a process
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ async def offers(uow: UnitOfWork, parts: Structure) -> Offers:
     actions: Iterable[str] = uow.resources.services.get(ACTIONS) or ()
     return Offers(
         roles=[(row.code, row.label) for row in rows],
-        actions=[(name, name) for name in sorted(actions)],
+        actions=[(name, name) for name in sorted(actions) if not name.startswith(OF_THE_ENGINE)],
         processes=[(str(p.id), f"{p.number} {p.label}") for p in parts.processes()],
     )
 

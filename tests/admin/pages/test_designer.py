@@ -195,8 +195,8 @@ async def test_a_stage_a_process_an_approval_level_and_a_dependency_are_added(si
     process = next(p for p, _ in found.processes() if p.code == "head_signs")
     assert [level.role for level in process.approval_levels] == ["desk_head"]
     assert {(e.predecessor, e.successor) for e in found.dependencies} == {("a", "b"), ("b", "head_signs")}
-    page = words(await browser.get(f"{DRAFT}?tab=dependencies"))
-    assert "B Head Signs" in page.title()
+    listed = words(await browser.get(f"{DRAFT}?tab=dependencies"))
+    assert "B Head Signs" in listed.title()
     tree = (await browser.get(DRAFT)).text
     assert tree.count('aria-label="Added"') >= 2
 
@@ -318,8 +318,8 @@ async def test_a_draft_is_published_as_it_was_seen(site: Site, draft: UUID) -> N
     assert seen is not None
     answer = await browser.post(f"{DRAFT}/publish", {"digest": seen[1], "reason": "Audit point 7"})
     assert (answer.status_code, answer.headers["location"]) == (303, DRAFT)
-    page = words(await browser.get("/workflows/W"))
-    assert "Audit point 7 1 process changed: Later (label)." in page
+    listed = words(await browser.get("/workflows/W"))
+    assert "Audit point 7 1 process changed: Later (label)." in listed
     async with site.runtime.uow(system_actor("Test")) as uow:
         runs = uow.table("workflow_run")
         assert await uow.scalar(select(runs.c.version_id).where(runs.c.id == run_id)) != draft

@@ -66,8 +66,7 @@ async def test_a_plan_is_made_tried_executed_and_looked_at(site: Site, run_id: U
     assert "1 gone over" in words(page)
     assert "Executed" in words(page)
     assert await site.bank.states() == {"a": "ready", "second": "ready", "c": "skipped", "d": "ready"}
-    page = words(await browser.get(f"/runs/{run_id}?tab=activity"))
-    assert "migrated" in page
+    assert "migrated" in words(await browser.get(f"/runs/{run_id}?tab=activity"))
     answer = await browser.get(START)
     assert answer.status_code == 404
     assert "on the version in force already" in words(answer)

@@ -1,6 +1,6 @@
 """Runs in progress go over to a new version: tried first, then by a job, each as a whole or not at all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,7 @@ from tests.factories import SYSTEM
 from tests.service.workflow.bank import DAY, DUE, Bank, approval, automatic, manual, reviewed
 
 LATER = "BD+1 12:00 Europe/Berlin"
-Stage = tuple[str, list[Mapping[str, Any]]]
+Stage = tuple[str, Sequence[Mapping[str, Any]]]
 
 
 async def version(bank: Bank, stages: Iterable[Stage], edges: Iterable[tuple[str, str]] = ()) -> UUID:

@@ -91,7 +91,7 @@ class Lifecycles:
         self.in_force = order
 
     def for_new(self, entity: str, record: Mapping[str, Any], variables: Variables) -> CompiledLifecycle | None:
-        """The lifecycle that a new record gets; None where none applies. The platform's own are kept by the platform."""
+        """The lifecycle that a new record gets; None where none applies. The platform keeps its own ones itself."""
         for version in self.in_force.get(entity, ()):
             if version.definition.protected:
                 continue

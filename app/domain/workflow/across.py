@@ -284,7 +284,7 @@ async def _settle(uow: UnitOfWork, run_id: UUID, calendar: WorkingCalendar) -> i
         edge = _open(row)
         since = met_at(edge)
         if since is not None and edge.id not in settled:
-            passing.append(Passing(edge.id, since, lag_over(edge.lag_amount, edge.lag_unit, since, calendar)))
+            passing.append(Passing(edge.id, since, _due(edge, since, calendar)))
     releases = await pass_edges(uow, passing)
     await tell(uow, releases)
     for each in releases:
@@ -298,6 +298,13 @@ def _open(row: Mapping[Any, Any]) -> OpenAcross:
     values = dict(row)
     edge_type, accepts = EdgeType(values.pop("edge_type")), frozenset(values.pop("accepts"))
     return OpenAcross(type=edge_type, accepts=accepts, **values)
+
+
+def _due(edge: OpenAcross, since: datetime, calendar: WorkingCalendar) -> datetime | None:
+    """When the lag is over. Without one it is over now, even if the other transaction's clock was a little ahead."""
+    if edge.lag_amount is None or edge.lag_unit is None:
+        return None
+    return lag_over(edge.lag_amount, edge.lag_unit, since, calendar)
 
 
 def _date(dependency: Any, business_date: date, calendar: WorkingCalendar) -> date:

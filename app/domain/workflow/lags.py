@@ -37,6 +37,6 @@ async def calendar_of_run(uow: UnitOfWork, run_id: UUID) -> WorkingCalendar:
     return await calendar_of_id(uow, await uow.scalar(READ_CALENDAR, {"run_id": run_id}))
 
 
-def lag_over(amount: int | None, unit: str | None, met_at: datetime, calendar: WorkingCalendar | None) -> datetime:
-    """When the lag is over; at once where there is none."""
-    return met_at if amount is None or unit is None else LagTime(amount, LagUnit(unit)).after(met_at, calendar)
+def lag_over(amount: int, unit: str, met_at: datetime, calendar: WorkingCalendar) -> datetime:
+    """When the lag is over."""
+    return LagTime(amount, LagUnit(unit)).after(met_at, calendar)

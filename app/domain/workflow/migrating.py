@@ -172,9 +172,11 @@ async def _passing(uow: UnitOfWork, run: Row[Any]) -> list[Passing]:
         since = met_at(edge)
         if since is None or edge.id in settled:
             continue
-        if edge.lag_unit is not None and calendar is None:
-            calendar = await calendar_of_id(uow, run.calendar_id)
-        passing.append(Passing(edge.id, since, lag_over(edge.lag_amount, edge.lag_unit, since, calendar)))
+        due = None
+        if edge.lag_amount is not None and edge.lag_unit is not None:
+            calendar = calendar or await calendar_of_id(uow, run.calendar_id)
+            due = lag_over(edge.lag_amount, edge.lag_unit, since, calendar)
+        passing.append(Passing(edge.id, since, due))
     return passing
 
 

@@ -85,7 +85,7 @@ async def edges_of(bank: Bank) -> set[tuple[str, str, bool]]:
         "a.id = e.predecessor_id JOIN process_run b ON b.id = e.successor_id WHERE e.run_id = :id"
     )
     async with bank.runtime.uow(SYSTEM) as uow:
-        return {tuple(row) for row in await uow.execute(text(statement), {"id": bank.run_id})}  # type: ignore[misc]
+        return {tuple(row) for row in await uow.execute(text(statement), {"id": bank.run_id})}
 
 
 async def test_work_keeps_its_state_and_what_is_new_falls_into_place(bank: Bank) -> None:

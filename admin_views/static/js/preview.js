@@ -14,7 +14,8 @@ async function show() {
   try {
     const answer = await fetch(panel.dataset.preview, { method: "POST", body: data, signal: running.signal });
     if (!answer.ok) return;
-    panel.querySelector("[data-preview-body]").innerHTML = await answer.text();
+    const shown = new DOMParser().parseFromString(await answer.text(), "text/html");
+    panel.querySelector("[data-preview-body]").replaceChildren(...shown.body.childNodes);
   } catch (error) {
     if (error.name !== "AbortError") throw error;
     return;

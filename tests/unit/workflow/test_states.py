@@ -10,9 +10,10 @@ def test_every_state_and_every_transition_is_described() -> None:
     assert set(TRANSITIONS) == set(Name)
 
 
-def test_nothing_leads_out_of_a_closed_state() -> None:
-    for transition in TRANSITIONS.values():
-        assert not transition.sources & CLOSED, transition.name
+def test_nothing_but_opening_it_again_leads_out_of_a_closed_state_and_nothing_at_all_out_of_a_cancelled_one() -> None:
+    leading_out = {transition.name for transition in TRANSITIONS.values() if transition.sources & CLOSED}
+    assert leading_out == {Name.REOPEN}
+    assert ProcessState.CANCELLED not in TRANSITIONS[Name.REOPEN].sources
 
 
 def test_every_way_to_stop_or_refuse_work_needs_a_reason() -> None:
@@ -22,5 +23,6 @@ def test_every_way_to_stop_or_refuse_work_needs_a_reason() -> None:
 
 def test_people_and_the_platform_have_their_own_transitions() -> None:
     engine = {name for name, transition in TRANSITIONS.items() if transition.who is Who.ENGINE}
-    assert engine == {Name.RELEASE, Name.BEGIN, Name.FINISH, Name.FAIL, Name.MIGRATE, Name.BLOCK}
+    own = {Name.RELEASE, Name.BEGIN, Name.FINISH, Name.FAIL, Name.MIGRATE, Name.BLOCK}
+    assert engine == own | {Name.REOPEN, Name.STALE, Name.REVALIDATE, Name.REDO}
     assert {transition.name for transition in BY_PEOPLE} == set(Name) - engine

@@ -60,6 +60,10 @@ def _memory() -> str | None:
 async def _make_template(database_url: str) -> None:
     await _admin(database_url, f'CREATE DATABASE "{TEMPLATE}"')
     await upgrade_async(_on(database_url, TEMPLATE))
+    with tempfile.TemporaryDirectory(prefix="steps-template-") as folder:
+        # What a platform writes when it first starts, such as the lifecycles that ship with it.
+        started = await build(test_settings(Path(folder), database_url=_on(database_url, TEMPLATE)))
+        await started.aclose()
 
 
 def _on(database_url: str, database: str) -> str:

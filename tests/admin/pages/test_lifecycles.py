@@ -24,7 +24,8 @@ class Studio:
 
     async def versions(self) -> list[tuple[int, str]]:
         async with self.office.runtime.uow(SYSTEM) as uow:
-            rows = await uow.execute(text("SELECT number, state FROM lifecycle_version ORDER BY number"))
+            mine = "SELECT number, state FROM lifecycle_version WHERE lifecycle_id = :id ORDER BY number"
+            rows = await uow.execute(text(mine), {"id": self.id})
             return [(row.number, row.state) for row in rows]
 
     async def editor(self) -> dict[str, Any]:
@@ -110,9 +111,11 @@ async def _parts(studio: Studio, number: int) -> tuple[list[Any], list[Any]]:
         for table in ("lifecycle_state", "lifecycle_transition"):
             statement = (
                 f"SELECT to_jsonb(p) {leave} FROM {table} p "
-                "JOIN lifecycle_version v ON v.id = p.parent_id WHERE v.number = :number ORDER BY p.position"
+                "JOIN lifecycle_version v ON v.id = p.parent_id "
+                "WHERE v.number = :number AND v.lifecycle_id = :id ORDER BY p.position"
             )
-            found.append(list((await uow.execute(text(statement), {"number": number})).scalars()))
+            values = {"number": number, "id": studio.id}
+            found.append(list((await uow.execute(text(statement), values)).scalars()))
     return found[0], found[1]
 
 
@@ -247,13 +250,22 @@ async def test_a_lifecycle_begins_with_a_draft_of_two_states(studio: Studio) -> 
 
 async def test_the_platforms_own_lifecycle_is_shown_and_changed_by_nobody(studio: Studio) -> None:
     async with studio.office.runtime.uow(SYSTEM) as uow:
-        await uow.execute(text("UPDATE lifecycle SET protected = true"))
-    page = (await studio.admin.get(studio.path)).text
-    assert "is changed by nobody" in page
+        own = await uow.scalar(text("SELECT id FROM lifecycle WHERE code = 'process_run'"))
+    path = f"/lifecycles/{own}"
+    page = html.unescape((await studio.admin.get(path)).text)
+    for words in (
+        "is changed by nobody",
+        "The role of the open approval level",
+        "In progress or In review",
+        "Not drawn",
+    ):
+        assert words in page, words
     assert "New draft" not in page
-    assert (await studio.admin.post(f"{studio.path}/draft")).status_code == 403
+    assert (await studio.admin.post(f"{path}/draft")).status_code == 403
     settings = {"label": "Mine", "priority": "0", "row_version": "1"}
-    assert (await studio.admin.post(f"{studio.path}/settings", settings)).status_code == 403
+    assert (await studio.admin.post(f"{path}/settings", settings)).status_code == 403
+    listed = (await studio.admin.get("/lifecycles")).text
+    assert re.search(rf'href="{path}">Process of a run</a> <span class="st plain">', listed)
 
 
 async def test_pages_that_there_are_not_and_posts_from_elsewhere(studio: Studio) -> None:

@@ -24,6 +24,7 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     "user": {"locked_until": None, "deleted_at": None},
     "saved_view": {"shared": False},
     "file": {"deleted_at": None},
+    "process_dependency": {"other_workflow_id": None, "other_process": None, "run_selector": None},
     "process_run": {"makers": [], "signers": [], "state_before_hold": None},
 }
 

@@ -12,7 +12,6 @@ from app.domain.finance.breaches import MAX_COMMENTARY, MIN_COMMENTARY
 from app.domain.finance.node_figures import BreachLine, Limits, NodeFigures
 from app.domain.finance.pnl import EXPLAIN_COMPONENTS, Measure
 from app.domain.workflow.process_record import AttachedFile, FileVersion, ProcessJob, WantedEvidence
-from app.domain.workflow.states import ProcessKind
 from models.schema import EntityDef
 
 SIGMA = "\u03c3"
@@ -122,7 +121,7 @@ def _breach(drawn: Drawn, line: BreachLine, entity: EntityDef) -> dict[str, Any]
         "open": line.state == "open",
         "may_comment": line.may_comment and not drawn.detail.row.state.closed,
         # Whoever reviews looks at the commentary; whoever prepares writes it.
-        "folded": not tried and (line.state != "open" or drawn.detail.row.kind is ProcessKind.APPROVAL),
+        "folded": not tried and (line.state != "open" or drawn.detail.row.kind.decided),
         "causes": [{"value": o.value, "label": o.label, "chosen": o.value == chosen} for o in causes],
         "cause": labels.get(line.root_cause or ""),
         "commentary": line.commentary,

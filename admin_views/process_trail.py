@@ -9,7 +9,7 @@ from app.domain.workflow.neighbours import Neighbour
 from app.domain.workflow.process_page import Approval, HistoryLine
 from app.domain.workflow.process_record import Entry, Stamp
 from app.domain.workflow.process_row import LevelRule
-from app.domain.workflow.states import Guard, Name, ProcessKind, ProcessState
+from app.domain.workflow.states import Guard, Name, ProcessState
 
 SHOWN_ENTRIES = 12
 
@@ -43,10 +43,10 @@ def approvals(drawn: Drawn) -> dict[str, Any] | None:
 def _maker(drawn: Drawn) -> dict[str, Any]:
     row, names = drawn.detail.row, drawn.detail.names
     if row.maker_id is None:
-        waiting = "Decided on as it stands" if row.kind is ProcessKind.APPROVAL else "Not submitted yet"
+        waiting = "Decided on as it stands" if row.kind.decided else "Not submitted yet"
         return {"state": "planned", "icon": "pencil", "text": waiting, "at": "", "hash": None, "you": False}
     round_ = f", round {row.round}" if row.round > 1 else ""
-    verb = "prepared it" if row.kind is ProcessKind.APPROVAL else f"submitted{round_}"
+    verb = "prepared it" if row.kind.decided else f"submitted{round_}"
     person = drawn.person(names.maker, row.maker_id)
     return {
         "state": "done",

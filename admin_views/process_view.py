@@ -28,12 +28,12 @@ ICONS = {
     Name.CLAIM: "hand-grab", Name.UNCLAIM: "user-minus", Name.ASSIGN: "user-share", Name.START: "player-play",
     Name.SUBMIT: "send", Name.APPROVE: "check", Name.REJECT: "arrow-back-up", Name.HOLD: "player-pause",
     Name.RESUME: "player-play", Name.SKIP: "player-track-next", Name.REQUEST_SKIP: "player-track-next",
-    Name.DECLINE_SKIP: "x", Name.CANCEL: "ban", Name.RETRY: "repeat",
+    Name.DECLINE_SKIP: "x", Name.CANCEL: "ban", Name.RETRY: "repeat", Name.ARRIVED: "package-import",
 }  # fmt: skip
 # In the order in which a person looks for them; the first one that is allowed is the primary button.
 ORDER = (
-    Name.APPROVE, Name.SUBMIT, Name.START, Name.CLAIM, Name.RETRY, Name.RESUME, Name.REJECT, Name.UNCLAIM, Name.HOLD,
-    Name.ASSIGN, Name.REQUEST_SKIP, Name.SKIP, Name.DECLINE_SKIP, Name.CANCEL,
+    Name.APPROVE, Name.SUBMIT, Name.START, Name.CLAIM, Name.RETRY, Name.RESUME, Name.ARRIVED, Name.REJECT,
+    Name.UNCLAIM, Name.HOLD, Name.ASSIGN, Name.REQUEST_SKIP, Name.SKIP, Name.DECLINE_SKIP, Name.CANCEL,
 )  # fmt: skip
 PRIMARY = (Name.APPROVE, Name.SUBMIT, Name.START, Name.CLAIM, Name.RETRY, Name.RESUME)
 # Refusals that say that it is not this person's task at all, rather than what stands in the way.
@@ -51,6 +51,7 @@ WHAT_IT_DOES = {
     Name.DECLINE_SKIP: "It is to be done after all.",
     Name.HOLD: "Nobody can go on with it until somebody resumes it. Its clock keeps its deadline.",
     Name.ASSIGN: "It becomes this person's work.",
+    Name.ARRIVED: "What it waits for has come another way. It is done, and what waits for it may begin.",
     Name.SKIP: "It is closed without being done. What accepts that may begin.",
     Name.CANCEL: "It is closed for good. What depends on it may never begin.",
 }
@@ -59,6 +60,8 @@ KINDS = {
     ProcessKind.APPROVAL: "Approval",
     ProcessKind.AUTOMATIC: "Automatic",
     ProcessKind.CHECKLIST: "Checklist",
+    ProcessKind.SIGN_OFF: "Sign-off",
+    ProcessKind.WAIT_FOR: "Wait",
 }
 
 

@@ -13,6 +13,8 @@ KIND_ICONS = {
     ProcessKind.APPROVAL: ("rubber-stamp", "Approval"),
     ProcessKind.AUTOMATIC: ("robot", "Automatic"),
     ProcessKind.CHECKLIST: ("list-check", "Checklist"),
+    ProcessKind.SIGN_OFF: ("signature", "Sign-off"),
+    ProcessKind.WAIT_FOR: ("hourglass", "Wait"),
 }
 # Run state -> (state class, word); a run that is active is shown by how it stands.
 RUN_STATES = {
@@ -38,6 +40,7 @@ TRANSITION_WORDS: Mapping[Name, tuple[str, str]] = {
     Name.CANCEL: ("ban", "cancelled"),
     Name.RETRY: ("refresh", "retried"),
     Name.FINISH: ("check", "finished"),
+    Name.ARRIVED: ("package-import", "said has arrived"),
     Name.FAIL: ("alert-triangle", "failed"),
     Name.RELEASE: ("lock-open", "released"),
     Name.BEGIN: ("player-play", "began"),

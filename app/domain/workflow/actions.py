@@ -127,13 +127,14 @@ def _gates(
 
 def _offered(row: ProcessRow) -> list[Transition]:
     """Those that start from this state and suit this kind of work, whoever it is that does them."""
-    human = row.kind is not ProcessKind.AUTOMATIC
+    human, automatic = row.kind.attended, row.kind is ProcessKind.AUTOMATIC
     return [
         rule
         for rule in BY_PEOPLE
         if row.state in rule.sources
         and (human or Guard.HUMAN_WORK not in rule.guards)
-        and (not human or Guard.AUTOMATIC not in rule.guards)
+        and (automatic or Guard.AUTOMATIC not in rule.guards)
+        and (row.kind is ProcessKind.WAIT_FOR or Guard.WAITS not in rule.guards)
         and (row.skip_allowed or Guard.SKIP_ALLOWED not in rule.guards)
         and _suits(rule.name, row)
     ]

@@ -283,7 +283,7 @@ def _require_not_begun(after: Sequence[Row[Any]]) -> None:
     for row in after:
         begun = row.state not in NOT_BEGUN
         begun |= row.state == ProcessState.IN_REVIEW and (
-            row.kind != ProcessKind.APPROVAL or row.level > 1 or row.round > 1 or row.signatures > 0
+            not ProcessKind(row.kind).decided or row.level > 1 or row.round > 1 or row.signatures > 0
         )
         begun |= row.state in (ProcessState.READY, ProcessState.ASSIGNED) and row.round > 1
         if begun:

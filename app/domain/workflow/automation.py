@@ -8,11 +8,10 @@ from app.core.uow import UnitOfWork
 from app.domain.jobs.events import JobWasAborted
 from app.domain.workflow import work_queue
 from app.domain.workflow.acting import MAX_REASON
-from app.domain.workflow.events import ProcessesReleased
 from app.domain.workflow.process_row import lock_process
-from app.domain.workflow.released import RELEASED, released_from
+from app.domain.workflow.released import RELEASED, may_begin, released_from
 from app.domain.workflow.releasing import pass_due, tell
-from app.domain.workflow.states import TRANSITIONS, Name
+from app.domain.workflow.states import DECIDED, TRANSITIONS, Name
 from app.domain.workflow.transitions import TransitionResult, engine_transition, finish_waiting
 
 BATCH = 1_000
@@ -33,9 +32,10 @@ RELEASE_DUE = text(
     f"""
 WITH due AS (
     UPDATE process_run SET
-        state = CASE WHEN kind = 'approval' THEN 'in_review' ELSE 'ready' END,
-        level = CASE WHEN kind = 'approval' THEN 1 ELSE level END,
-        submitted_at = CASE WHEN kind = 'approval' THEN :now ELSE submitted_at END,
+        state = CASE WHEN kind {DECIDED} THEN 'in_review' WHEN kind = 'wait_for' THEN 'waiting_external'
+                     ELSE 'ready' END,
+        level = CASE WHEN kind {DECIDED} THEN 1 ELSE level END,
+        submitted_at = CASE WHEN kind {DECIDED} THEN :now ELSE submitted_at END,
         ready_at = :now, row_version = row_version + 1, updated_at = :now, updated_by = :actor_id
     WHERE run_id = ANY (:runs) AND state = 'planned' AND waiting_on = 0 AND earliest_start <= :now
     RETURNING id, run_id, process_id, code, kind, state, round, attempt, level
@@ -115,8 +115,7 @@ async def release_planned(uow: UnitOfWork) -> int:
         run_id, released = row.run_id, released_from(row.found)
         count += len(released)
         uow.touch(f"run:{run_id}", *(f"process_run:{item.id}" for item in released))
-        ids = tuple(item.id for item in released)
-        uow.emit(ProcessesReleased(at=uow.now, run_id=run_id, process_run_ids=ids))
+        uow.emit(may_begin(released, run_id=run_id, at=uow.now))
         await work_queue.queue(uow, released)
     return count
 

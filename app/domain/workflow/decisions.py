@@ -129,8 +129,10 @@ def _check_nothing(row: ProcessRow, acting: Acting) -> Refusal | None:
 
 
 def _human_work(row: ProcessRow, command: Command, acting: Acting) -> Refusal | None:
-    if row.kind is not ProcessKind.AUTOMATIC:
+    if row.kind.attended:
         return None
+    if row.kind is ProcessKind.WAIT_FOR:
+        return Refusal(Guard.HUMAN_WORK, f"“{row.label}” waits: nobody works on it.", "It is over when that has come.")
     return Refusal(Guard.HUMAN_WORK, f"“{row.label}” is done by a worker.", "It can be held, skipped or retried.")
 
 
@@ -138,6 +140,18 @@ def _automatic(row: ProcessRow, command: Command, acting: Acting) -> Refusal | N
     if row.kind is ProcessKind.AUTOMATIC:
         return None
     return Refusal(Guard.AUTOMATIC, f"“{row.label}” is done by people, so there is no job to run.")
+
+
+def _unattended(row: ProcessRow, command: Command, acting: Acting) -> Refusal | None:
+    if not row.kind.attended:
+        return None
+    return Refusal(Guard.UNATTENDED, f"“{row.label}” is done by people, who hand it in.")
+
+
+def _waits(row: ProcessRow, command: Command, acting: Acting) -> Refusal | None:
+    if row.kind is ProcessKind.WAIT_FOR:
+        return None
+    return Refusal(Guard.WAITS, f"“{row.label}” waits for nothing that could arrive.")
 
 
 def _maker_is_not_checker(row: ProcessRow, command: Command, acting: Acting) -> Refusal | None:
@@ -255,6 +269,8 @@ _GUARDS: Mapping[Guard, Callable[[ProcessRow, Command, Acting], Refusal | None]]
     {
         Guard.HUMAN_WORK: _human_work,
         Guard.AUTOMATIC: _automatic,
+        Guard.UNATTENDED: _unattended,
+        Guard.WAITS: _waits,
         Guard.MAKER_IS_NOT_CHECKER: _maker_is_not_checker,
         Guard.NOT_THE_MAKERS_DELEGATE: _not_the_makers_delegate,
         Guard.ONE_LEVEL_EACH: _one_level_each,

@@ -61,8 +61,10 @@ def edges(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Find
                 message = f"“{process.label}” depends on nothing and nothing depends on it."
                 yield warning("orphan", code, message, "Add a dependency, if it has a place in the order of work.")
     for code, process in processes.items():
-        if process.kind is ProcessKind.APPROVAL and code not in successors:
-            message = f"The approval “{process.label}” follows nothing, so there is nothing to decide on."
+        if process.kind.decided and code not in successors:
+            message = (
+                f"The {process.kind.label.lower()} “{process.label}” follows nothing, so there is nothing to decide on."
+            )
             yield warning("approval_of_nothing", code, message, "Let it depend on the work that it approves.")
 
 

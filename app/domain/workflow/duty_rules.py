@@ -120,7 +120,7 @@ async def rules_against(uow: UnitOfWork, row: ProcessRow) -> list[DutyRule]:
 
 
 def _made(kind: str, makers: str | None, maker_id: UUID | None, assignee_id: UUID | None) -> frozenset[UUID]:
-    reworked = kind == ProcessKind.APPROVAL
+    reworked = ProcessKind(kind).decided
     own = frozenset((maker_id,) if maker_id and assignee_id else ()) if reworked else _people(makers)
     return own | frozenset((assignee_id,) if assignee_id else ())
 

@@ -50,10 +50,14 @@ class RunMigrated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessesReleased(Event):
-    """Processes that waited may begin now: one event for all that a change has released, in one run."""
+    """Processes that waited may begin now: one event for all that a change has released, in one run.
+
+    `routed`: those of them about which a rule decides.
+    """
 
     run_id: UUID
     process_run_ids: tuple[UUID, ...]
+    routed: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +85,24 @@ class ProcessAdded(Event):
 
     run_id: UUID
     process_run_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReopeningRequested(Event):
+    """Somebody wants finished work to be opened again; a second person is to confirm that."""
+
+    run_id: UUID
+    process_run_id: UUID
+    reopening_id: UUID
+    application: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkDoubted(Event):
+    """What work is built on was opened again, or has another result: `stale` was finished, `told` is under way."""
+
+    run_id: UUID
+    stale: tuple[UUID, ...]
+    told: tuple[UUID, ...]
+    why: str

@@ -11,12 +11,12 @@ from app.domain.workflow.acting import Acting, Command
 from app.domain.workflow.decisions import Refusal
 from app.domain.workflow.edges import GATES_START, EdgeType, Hardness
 from app.domain.workflow.process_row import ProcessRow
-from app.domain.workflow.states import Guard, ProcessKind, ProcessState
+from app.domain.workflow.states import Guard, ProcessState
 
 AUTOMATIC_REASON = "The platform did it: a soft dependency does not hold back automatic work."
 
 # Whether a process run `q` has begun: `begun` in SQL.
-BEGUN = """(q.started_at IS NOT NULL OR q.state = 'done' OR (q.kind = 'approval' AND (q.round > 1
+BEGUN = """(q.started_at IS NOT NULL OR q.state = 'done' OR (q.kind IN ('approval', 'sign_off') AND (q.round > 1
             OR jsonb_array_length(CASE WHEN jsonb_typeof(q.signers) = 'array' THEN q.signers ELSE '[]' END) > 0)))"""
 
 READ_OPEN = text(
@@ -58,7 +58,7 @@ class OpenEdge:
 
 def begun(row: ProcessRow) -> bool:
     """Whether anything has been done. An approval begins with the first decision."""
-    decided = row.kind is ProcessKind.APPROVAL and (bool(row.signers) or row.round > 1)
+    decided = row.kind.decided and (bool(row.signers) or row.round > 1)
     return row.started_at is not None or row.state is ProcessState.DONE or decided
 
 

@@ -26,12 +26,15 @@ def entry_state(kind: ProcessKind, *, waiting_on: int, earliest_start: datetime 
         return ProcessState.BLOCKED
     if earliest_start is not None and earliest_start > now:
         return ProcessState.PLANNED
+    if kind is ProcessKind.WAIT_FOR:
+        return ProcessState.WAITING_EXTERNAL
     # An approval is nothing to be prepared: what it decides on is the work of its predecessors.
-    return ProcessState.IN_REVIEW if kind is ProcessKind.APPROVAL else ProcessState.READY
+    return ProcessState.IN_REVIEW if kind.decided else ProcessState.READY
 
 
 ENTRY_STATE = """CASE WHEN {waiting_on} > 0 THEN 'blocked' WHEN {earliest_start} > :now THEN 'planned'
-    WHEN {kind} = 'approval' THEN 'in_review' ELSE 'ready' END"""
+    WHEN {kind} IN ('approval', 'sign_off') THEN 'in_review' WHEN {kind} = 'wait_for' THEN 'waiting_external'
+    ELSE 'ready' END"""
 
 
 def ready_processes(states: Mapping[T, ProcessState], edges: Iterable[Edge[T]]) -> set[T]:

@@ -58,8 +58,8 @@ def _owners(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Fi
 def _approvals(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Finding]:
     for process, _ in definition.processes():
         levels = process.approval_levels
-        if process.kind is ProcessKind.APPROVAL and not levels:
-            message = f"The approval “{process.label}” has no approval level."
+        if process.kind.decided and not levels:
+            message = f"The {process.kind.label.lower()} “{process.label}” has no approval level."
             yield error("no_levels", process.code, message, "Add at least one level with the role that decides.")
         if process.kind is ProcessKind.AUTOMATIC and levels:
             message = f"“{process.label}” is automatic and has approval levels."

@@ -139,7 +139,7 @@ UPDATE process_run p SET makers = m.makers, row_version = p.row_version + 1
 FROM (
     SELECT e.successor_id AS id, jsonb_agg(DISTINCT w.id) AS makers
     FROM process_edge e
-    JOIN process_run s ON s.id = e.successor_id AND s.kind = 'approval'
+    JOIN process_run s ON s.id = e.successor_id AND s.kind IN ('approval', 'sign_off')
     JOIN process_run q ON q.id = e.predecessor_id AND q.kind <> 'automatic'
     CROSS JOIN LATERAL jsonb_array_elements(
         coalesce(nullif(s.makers, 'null'), '[]') || coalesce(nullif(q.makers, 'null'), '[]')
@@ -150,8 +150,8 @@ WHERE p.id = m.id AND p.makers IS DISTINCT FROM m.makers AND p.state NOT IN ('do
 """
 )
 _NOT_BEGUN = """(p.state IN ('blocked', 'planned') OR (p.state = 'ready' AND p.started_at IS NULL AND p.attempt = 0)
-            OR (p.kind = 'approval' AND p.state = 'in_review' AND p.round = 1 AND coalesce(p.signatures, 0) = 0
-                AND coalesce(jsonb_array_length(nullif(p.signers, 'null')), 0) = 0)
+            OR (p.kind IN ('approval', 'sign_off') AND p.state = 'in_review' AND p.round = 1
+                AND coalesce(p.signatures, 0) = 0 AND coalesce(jsonb_array_length(nullif(p.signers, 'null')), 0) = 0)
             OR (p.state = 'assigned' AND p.started_at IS NULL AND c.starts > 0))"""
 STAND = text(
     f"""

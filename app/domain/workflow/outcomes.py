@@ -95,6 +95,11 @@ def _after(
             if row.finish_waiting_on > 0:
                 return replace(row, state=ProcessState.WAITING_EXTERNAL, snapshot_hash=output)
             return replace(row, state=ProcessState.DONE, snapshot_hash=output, finished_at=now)
+        case Name.ARRIVED:
+            # Whoever says so has a part in what is built on it.
+            return replace(
+                row, state=ProcessState.DONE, reason=command.reason, makers=added(row.makers, acting), finished_at=now
+            )
         case Name.FAIL:
             return replace(row, state=ProcessState.FAILED, reason=command.reason)
         case Name.RELEASE:
@@ -110,8 +115,8 @@ def _after(
 def _again(row: ProcessRow, command: Command, now: datetime) -> ProcessRow:
     """From the beginning, one round later: whoever made it has it again, an approval waits for its first decision."""
     state = entry_state(row.kind, waiting_on=0, earliest_start=None, now=now)
-    approval = row.kind is ProcessKind.APPROVAL
-    mine = row.kind is not ProcessKind.AUTOMATIC and not approval and row.maker_id is not None
+    approval = row.kind.decided
+    mine = row.kind.attended and not approval and row.maker_id is not None
     return replace(
         row,
         state=ProcessState.ASSIGNED if mine else state,
@@ -181,7 +186,7 @@ def _approved(row: ProcessRow, acting: Acting, now: datetime, content_hash: str 
 
 def _rejected(row: ProcessRow, command: Command) -> ProcessRow:
     """Back to who submitted it. An approval in its first round has nobody yet: whoever of the owner role takes it."""
-    first_decision = row.kind is ProcessKind.APPROVAL and row.round == 1
+    first_decision = row.kind.decided and row.round == 1
     return replace(
         row,
         state=ProcessState.IN_PROGRESS,

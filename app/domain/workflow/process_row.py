@@ -52,6 +52,8 @@ class Candidates:
 class ProcessRow:
     """Attributes in the order of `COLUMNS`.
 
+    `rule` is the code of the rule that decides how it goes on; `arrival` what a wait has waited for.
+
     `makers` and `signers` may not approve; `approval_levels[0]` is level 1; `has_content`: there is something to meet
     or to sign; `signatures`: how many the open level has; `authority` is that of the actor, not of the process.
     """
@@ -116,6 +118,10 @@ class ProcessRow:
     output_before: str | None
     state_before_stale: ProcessState | None
     inputs_changed: bool
+    arrived_at: datetime | None
+    arrival: dict[str, Any]
+    accept_early: bool
+    rule: str | None
     authority: Authority
 
     @property
@@ -148,6 +154,7 @@ COLUMNS = f"""
      WHERE l.parent_id = p.process_id)::text,
     EXISTS (SELECT FROM process_evidence e WHERE e.parent_id = p.process_id)
         OR EXISTS (SELECT FROM process_checklist_item c WHERE c.parent_id = p.process_id)
+        OR EXISTS (SELECT FROM process_question c WHERE c.parent_id = p.process_id)
         OR EXISTS (SELECT FROM file f WHERE f.record_entity = 'process_run' AND f.record_id = p.id),
     coalesce(p.signatures, 0), p.submitted_round, p.level_due::text, p.skip_requested_by_id,
     p.skip_requested_for_id, p.skip_reason,
@@ -158,7 +165,9 @@ COLUMNS = f"""
      WHERE c.parent_id = p.process_id)::text,
     EXISTS (SELECT FROM duty_rule x WHERE x.workflow_id = r.workflow_id AND x.active
             AND p.code IN (x.process_code, x.other_process_code)),
-    p.output_hash, p.output_before, p.state_before_stale, coalesce(p.inputs_changed, false),
+    p.output_hash, p.output_before, p.state_before_stale, coalesce(p.inputs_changed, false), p.arrived_at,
+    p.arrival::text, coalesce(d.accept_early, false),
+    CASE WHEN d.rule_id IS NOT NULL THEN (SELECT x.code FROM rule x WHERE x.id = d.rule_id) END,
     {AUTHORITY}
 """
 SOURCES = """
@@ -248,6 +257,7 @@ _CONVERTED: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "state_before_hold": lambda value: ProcessState(value) if value else None,
         "run_state": RunState,
         "state_before_stale": lambda value: ProcessState(value) if value else None,
+        "arrival": lambda value: orjson.loads(value) if value else {},
         "parameters": lambda value: orjson.loads(value) if value else {},
         "max_attempts": lambda value: value or 1,
         "backoff_seconds": lambda value: value or 0,

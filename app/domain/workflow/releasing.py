@@ -18,10 +18,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from app.core.uow import UnitOfWork
 from app.domain.workflow import work_queue
 from app.domain.workflow.edges import GATES_START, Outcome
-from app.domain.workflow.events import ProcessesReleased
 from app.domain.workflow.graph import ENTRY_STATE
-from app.domain.workflow.released import RELEASED, Released, released_from
-from app.domain.workflow.states import ProcessState, RunState
+from app.domain.workflow.released import RELEASED, Released, may_begin, released_from
+from app.domain.workflow.states import DECIDED, ProcessState, RunState
 
 _ENTRY_AHEAD = ENTRY_STATE.format(
     waiting_on="s.waiting_on - t.starts", earliest_start="s.earliest_start", kind="s.kind"
@@ -39,23 +38,24 @@ TALLY = f"""
 RELEASE = f"""
 , ahead AS (
     SELECT s.id, s.run_id, s.process_id, s.code, s.kind, s.state AS old_state, s.round, s.attempt, s.level,
-           s.waiting_on - t.starts AS waiting_on,
+           s.arrived_at, s.waiting_on - t.starts AS waiting_on,
            coalesce(s.finish_waiting_on, 0) - t.finishes AS finish_waiting_on,
            coalesce(s.soft_waiting_on, 0) - t.softs AS soft_waiting_on,
            CASE WHEN s.state = 'blocked' THEN {_ENTRY_AHEAD} ELSE s.state END AS new_state,
-           CASE WHEN s.kind = 'approval' AND t.makers IS NOT NULL
+           CASE WHEN s.kind {DECIDED} AND t.makers IS NOT NULL
                 THEN (SELECT jsonb_agg(DISTINCT m.id)
                       FROM jsonb_array_elements(coalesce(s.makers, '[]') || t.makers) AS m(id))
                 ELSE s.makers END AS makers
     FROM tally t JOIN process_run s ON s.id = t.id
-    WHERE t.passes > 0 OR s.kind = 'approval'
+    WHERE t.passes > 0 OR s.kind {DECIDED}
 ), moved AS (
     UPDATE process_run s SET
         waiting_on = a.waiting_on, finish_waiting_on = a.finish_waiting_on, soft_waiting_on = a.soft_waiting_on,
         state = a.new_state, makers = a.makers,
-        maker_id = CASE WHEN a.kind = 'approval' AND jsonb_array_length(a.makers) = 1 THEN CAST(a.makers ->> 0 AS uuid)
-                        WHEN a.kind = 'approval' THEN NULL ELSE s.maker_id END,
-        ready_at = CASE WHEN a.old_state = 'blocked' AND a.new_state IN ('ready', 'in_review') THEN :now
+        maker_id = CASE WHEN a.kind {DECIDED} AND jsonb_array_length(a.makers) = 1 THEN CAST(a.makers ->> 0 AS uuid)
+                        WHEN a.kind {DECIDED} THEN NULL ELSE s.maker_id END,
+        ready_at = CASE WHEN a.old_state = 'blocked' AND a.new_state IN ('ready', 'in_review', 'waiting_external')
+                        THEN :now
                         ELSE s.ready_at END,
         submitted_at = CASE WHEN a.old_state = 'blocked' AND a.new_state = 'in_review' THEN :now
                             ELSE s.submitted_at END,
@@ -70,8 +70,9 @@ RELEASE = f"""
     FROM ahead a WHERE a.new_state <> a.old_state
 )"""
 
-# Automatic work that has been done and may be completed now.
-_FINISHABLE = "a.kind = 'automatic' AND a.new_state = 'waiting_external' AND a.finish_waiting_on = 0"
+# Automatic work that has been done and may be completed now, and waits for what has come already.
+_FINISHABLE = """a.new_state = 'waiting_external' AND a.finish_waiting_on = 0
+            AND (a.kind = 'automatic' OR (a.kind = 'wait_for' AND a.arrived_at IS NOT NULL))"""
 RELEASED_NOW = f"""
        (SELECT {RELEASED.format("a", "a.new_state")}
         FROM ahead a JOIN process d ON d.id = a.process_id WHERE a.new_state <> a.old_state) AS released,
@@ -192,7 +193,6 @@ async def tell(uow: UnitOfWork, releases: Iterable[Releases]) -> None:
         uow.touch(f"run:{each.run_id}", *(f"process_run:{item.id}" for item in each.released))
         begin_now = tuple(item for item in each.released if item.state is not ProcessState.PLANNED)
         if begin_now:
-            ids = tuple(item.id for item in begin_now)
-            uow.emit(ProcessesReleased(at=uow.now, run_id=each.run_id, process_run_ids=ids))
+            uow.emit(may_begin(begin_now, run_id=each.run_id, at=uow.now))
         if each.run_state is RunState.ACTIVE:
             await work_queue.queue(uow, begin_now)

@@ -17,9 +17,9 @@ from app.domain.calendars.store import calendar_of_id
 from app.domain.workflow import across, work_queue
 from app.domain.workflow.conditions import not_binding
 from app.domain.workflow.edges import GATES_START
-from app.domain.workflow.events import ProcessesReleased, RunCreated
+from app.domain.workflow.events import RunCreated
 from app.domain.workflow.graph import ENTRY_STATE
-from app.domain.workflow.released import RELEASED, Released, released_from
+from app.domain.workflow.released import RELEASED, Released, may_begin, released_from
 from app.domain.workflow.releasing import pass_edges, tell
 from app.domain.workflow.states import ProcessState
 from app.domain.workflow.transitions import acting_as
@@ -87,7 +87,8 @@ WITH made AS (
     SELECT uuidv7(), :id, s.id, p.id, p.code, p.label, p.kind, p.state, coalesce(p.node_id, :node_id), :application_id,
            p.owner_role, p.critical, p.rank, p.waiting_on, p.finishes, p.softs, 1, 0,
            CASE WHEN p.state = 'in_review' THEN 1 ELSE 0 END,
-           p.levels, p.start_at, p.expected_minutes, CASE WHEN p.state IN ('ready', 'in_review') THEN :now END,
+           p.levels, p.start_at, p.expected_minutes,
+           CASE WHEN p.state IN ('ready', 'in_review', 'waiting_external') THEN :now END,
            CASE WHEN p.state = 'in_review' THEN :now END, :now, :actor_id, :now, :actor_id
     FROM (
         SELECT w.*, {ENTRY_STATE.format(waiting_on="w.waiting_on", earliest_start="w.start_at", kind="w.kind")} AS state
@@ -229,8 +230,7 @@ async def _fill(uow: UnitOfWork, found: _Workflow, values: dict[str, Any]) -> No
     await uow.execute(INSERT_EDGES, values)
     begin_now: tuple[Released, ...] = tuple(item for item in released if item.state is not ProcessState.PLANNED)
     if begin_now:
-        ids = tuple(item.id for item in begin_now)
-        uow.emit(ProcessesReleased(at=uow.now, run_id=values["id"], process_run_ids=ids))
+        uow.emit(may_begin(begin_now, run_id=values["id"], at=uow.now))
     await work_queue.queue(uow, begin_now)
     if found.conditional:
         loose = await not_binding(uow, business_date=values["business_date"], run_id=values["id"])

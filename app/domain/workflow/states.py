@@ -9,8 +9,8 @@ submitted         handed in and not yet under review; work with approval levels 
 in_review         waits for the decision of approval level `level` of `levels`, which may need several signatures
 done              closed with success; releases what depends on it
 on_hold           stopped by a person until `review_by`; `state_before_hold` is where it returns to
-waiting_external  waits for something outside itself: a file that is to arrive, or, for automatic work that is done, for
-                  the processes without which it may not be completed
+waiting_external  waits for something outside itself: a file, an event or a time, or, for automatic work that is done,
+                  for the processes without which it may not be completed
 failed            automatic work that has used up its attempts; somebody of operations retries or skips it
 rejected          a decision against it that nobody may rework
 skipped           closed without being done, with a reason; releases only what accepts that
@@ -58,12 +58,35 @@ class RunState(StrEnum):
 
 
 class ProcessKind(StrEnum):
-    """manual and checklist are done by the owner role; approval is decided; automatic is done by a worker."""
+    """How it is done.
+
+    manual and checklist are done by the owner role; approval is decided on; automatic is done by a worker; sign_off is
+    an approval that signs all that stands behind it; wait_for is over when a file, an event or a time has come.
+    """
 
     MANUAL = "manual"
     APPROVAL = "approval"
     AUTOMATIC = "automatic"
     CHECKLIST = "checklist"
+    SIGN_OFF = "sign_off"
+    WAIT_FOR = "wait_for"
+
+    @property
+    def label(self) -> str:
+        return self.value.replace("_", "-" if self is ProcessKind.SIGN_OFF else " ").capitalize()
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is decided on as it stands, with nothing of its own to prepare; `DECIDED` is the same in SQL."""
+        return self in (ProcessKind.APPROVAL, ProcessKind.SIGN_OFF)
+
+    @property
+    def attended(self) -> bool:
+        """Whether people do it, rather than a worker or the world outside."""
+        return self not in (ProcessKind.AUTOMATIC, ProcessKind.WAIT_FOR)
+
+
+DECIDED = "IN ('approval', 'sign_off')"
 
 
 class Name(StrEnum):
@@ -87,6 +110,7 @@ class Name(StrEnum):
     BEGIN = "begin"
     FINISH = "finish"
     FAIL = "fail"
+    ARRIVED = "arrived"
     BLOCK = "block"
     REOPEN = "reopen"
     STALE = "stale"
@@ -133,9 +157,12 @@ class Guard(StrEnum):
     NOT_RUNNING = "not_running"
     HUMAN_WORK = "human_work"
     AUTOMATIC = "automatic"
+    UNATTENDED = "unattended"
+    WAITS = "waits"
     ASSIGNEE_MAY_DO_IT = "assignee_may_do_it"
     COMMENT = "comment"
     CHECKLIST = "checklist"
+    QUESTION = "question"
     EVIDENCE = "evidence"
     CONTENT_UNCHANGED = "content_unchanged"
     FINISH_GATE = "finish_gate"
@@ -221,7 +248,12 @@ _TABLE = (
     ),
     # To waiting_external while a predecessor without which it may not be completed is open, and to done from there.
     Transition(
-        Name.FINISH, "Finish", frozenset({_S.IN_PROGRESS, _S.WAITING_EXTERNAL}), None, Who.ENGINE, (Guard.AUTOMATIC,)
+        Name.FINISH, "Finish", frozenset({_S.IN_PROGRESS, _S.WAITING_EXTERNAL}), None, Who.ENGINE, (Guard.UNATTENDED,)
+    ),
+    # What it waits for has come another way, as a person says who answers for it.
+    Transition(
+        Name.ARRIVED, "Has arrived", frozenset({_S.WAITING_EXTERNAL}), _S.DONE, Who.LEAD, (Guard.WAITS,),
+        (Input.REASON,),
     ),
     Transition(
         Name.FAIL, "Fail", frozenset({_S.READY, _S.IN_PROGRESS}), _S.FAILED, Who.ENGINE, (Guard.AUTOMATIC,),

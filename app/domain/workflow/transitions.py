@@ -27,14 +27,23 @@ from app.domain.workflow.content import (
 )
 from app.domain.workflow.decisions import Refusal, stands_in_for_maker
 from app.domain.workflow.doubts import pass_on
-from app.domain.workflow.events import ProcessesReleased, ProcessStateChanged, RunFinished
+from app.domain.workflow.events import ProcessStateChanged, RunFinished
 from app.domain.workflow.gates import OpenEdge, pass_gates
 from app.domain.workflow.outcomes import after
 from app.domain.workflow.people import holders, in_words, who_else
 from app.domain.workflow.process_row import ProcessRow, lock_process
 from app.domain.workflow.rejecting import rejecting
-from app.domain.workflow.released import Released
-from app.domain.workflow.states import TRANSITIONS, Guard, Input, Name, ProcessState, RunState, Transition
+from app.domain.workflow.released import Released, may_begin
+from app.domain.workflow.states import (
+    TRANSITIONS,
+    Guard,
+    Input,
+    Name,
+    ProcessKind,
+    ProcessState,
+    RunState,
+    Transition,
+)
 from app.domain.workflow.ways import (
     Way,
     acting_as,
@@ -145,15 +154,21 @@ async def follow(uow: UnitOfWork, finishable: Iterable[UUID], doubted: Iterable[
     way = Way(Acting(system_actor(), (), at=uow.now), Decision((), SYSTEM))
     pending = deque((*finishable, *doubted))
     while pending:
-        row = await lock_process(uow, pending.popleft())
-        if row.state is ProcessState.WAITING_EXTERNAL and row.finish_waiting_on == 0:
-            name = Name.FINISH
+        row, command = await lock_process(uow, pending.popleft()), None
+        if may_finish(row):
+            command = Command(Name.FINISH, fingerprint=row.arrival.get("fingerprint"))
         elif row.state is ProcessState.STALE and row.waiting_on <= 0 and row.finish_waiting_on <= 0:
-            name = Name.REDO if row.inputs_changed else Name.REVALIDATE
-        else:
+            command = Command(Name.REDO if row.inputs_changed else Name.REVALIDATE)
+        if command is None:
             continue
-        done = await _perform(uow, TRANSITIONS[name], row, command=Command(name), ways=(way,))
+        done = await _perform(uow, TRANSITIONS[command.name], row, command=command, ways=(way,))
         pending.extend((*done.finishable, *done.doubted))
+
+
+def may_finish(row: ProcessRow) -> bool:
+    """Whether it is complete but for its end, and nothing holds that back any more."""
+    come = row.kind is not ProcessKind.WAIT_FOR or row.arrived_at is not None
+    return come and row.state is ProcessState.WAITING_EXTERNAL and row.finish_waiting_on <= 0
 
 
 async def _perform(
@@ -321,7 +336,7 @@ async def _tell(uow: UnitOfWork, command: Command, row: ProcessRow, now_is: Proc
     begin_now = tuple(item for item in written.released if item.state is not ProcessState.PLANNED)
     if begin_now:
         uow.touch(*(f"process_run:{item.id}" for item in begin_now))
-        uow.emit(ProcessesReleased(at=uow.now, run_id=row.run_id, process_run_ids=tuple(item.id for item in begin_now)))
+        uow.emit(may_begin(begin_now, run_id=row.run_id, at=uow.now))
     if work_queue.leaves_worker(row, now_is):
         await work_queue.withdraw(uow, now_is)
     if written.run_state is RunState.ACTIVE:

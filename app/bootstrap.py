@@ -54,10 +54,12 @@ from app.domain.workflow.events import (
     ProcessAdded,
     ProcessesReleased,
     ProcessStateChanged,
+    ReopeningRequested,
     RunCreated,
     RunFinished,
     RunMigrated,
     RunStateChanged,
+    WorkDoubted,
 )
 from app.domain.workflow.level_deadlines import on_run_created as on_levels_of_run_created
 from app.domain.workflow.migration_plans import FUNCTION as MIGRATE_RUNS
@@ -114,6 +116,8 @@ HANDLERS: Handlers = {
     NoticesWanted: (on_notices_wanted,),
     JobWasAborted: (on_job_aborted,),
     AwaitedRunsMissing: (notify.on_awaited_runs_missing,),
+    ReopeningRequested: (notify.on_reopening_requested,),
+    WorkDoubted: (notify.on_work_doubted,),
 }
 
 

@@ -33,6 +33,12 @@ ASKED: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("delete", "/auth/tokens/{token_id}"): {},
     ("get", "/process-runs/{id}/actions"): {},
     ("get", "/process-runs/{id}/waiting-for"): {},
+    ("get", "/process-runs/{id}/reopening"): {},
+    ("post", "/process-runs/{id}/reopen"): {"json": {"reason": "x", "impact_digest": "0" * 64}},
+    ("post", "/process-reopenings/{id}/confirm"): {},
+    ("post", "/process-reopenings/{id}/decline"): {"json": {"reason": "x"}},
+    ("get", "/workflow-runs/{id}/statements"): {},
+    ("get", "/workflow-runs/{id}/statements/{number}"): {},
     ("post", "/process-runs/{id}/transitions/{name}"): {"json": {"expected_version": 1}},
     ("post", "/workflow-runs/{id}/transitions/{name}"): {"json": {"expected_version": 1, "reason": "x"}},
     ("post", "/role-grants/{id}/revoke"): {"json": {"reason": "x"}},
@@ -241,7 +247,8 @@ async def test_no_route_of_the_whole_table_lets_anything_of_the_other_desk_out_o
             known = {**desks.theirs.ids, **desks.theirs.given}
             id_ = str(known.get(entity.name if entity else "", UUID(int=7)))
             path = short
-            for variable, value in (("id", id_), ("session_id", id_), ("token_id", id_), ("name", "cancel")):
+            variables = {"id": id_, "session_id": id_, "token_id": id_, "name": "cancel", "number": "1"}
+            for variable, value in variables.items():
                 path = path.replace(f"{{{variable}}}", value)
             references = [field.name for field in entity.fields if field.is_reference] if entity else []
             path = path.replace("{field}", references[0] if references else "none")

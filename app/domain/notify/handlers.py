@@ -1,11 +1,19 @@
 """What the events of the engine and of the clocks mean to people."""
 
 from app.core.uow import UnitOfWork
+from app.domain.access.policy import AccessPolicy
 from app.domain.notify.notices import Notice, want
 from app.domain.notify.rules import Rule
 from app.domain.sla.events import SlaThresholdsPassed, ThresholdName
 from app.domain.workflow.across import missing_in_words
-from app.domain.workflow.events import AwaitedRunsMissing, ProcessesReleased, ProcessStateChanged
+from app.domain.workflow.events import (
+    AwaitedRunsMissing,
+    ProcessesReleased,
+    ProcessStateChanged,
+    ReopeningRequested,
+    WorkDoubted,
+)
+from app.domain.workflow.reopening_queries import CONFIRM
 from app.domain.workflow.states import Name, ProcessState
 
 _BY_NAME = {
@@ -13,6 +21,7 @@ _BY_NAME = {
     Name.REJECT: Rule.REJECTED,
     Name.FAIL: Rule.FAILED,
 }
+MOST_SAID = 1_000
 _BY_THRESHOLD = {ThresholdName.WARNING: Rule.WARNING, ThresholdName.BREACH: Rule.BREACH}
 
 
@@ -38,6 +47,30 @@ async def on_awaited_runs_missing(uow: UnitOfWork, event: AwaitedRunsMissing) ->
             for awaited_id, process_run_id in zip(event.awaited_run_ids, event.process_run_ids, strict=True)
         ],
     )
+
+
+async def on_reopening_requested(uow: UnitOfWork, event: ReopeningRequested) -> None:
+    """Tell who may confirm it."""
+    policy: AccessPolicy = uow.resources.policy
+    roles = policy.roles_that_may(event.application, "process_run", CONFIRM)
+    said = _said(f"{uow.actor.name} asks to open it again: {event.reason}")
+    want(uow, [Notice(Rule.REOPENING, event.process_run_id, str(event.reopening_id), said, roles)])
+
+
+async def on_work_doubted(uow: UnitOfWork, event: WorkDoubted) -> None:
+    """Tell whose finished work is in doubt, and who works on something that builds on what was opened again."""
+    said = _said(event.why)
+    want(
+        uow,
+        [
+            *(Notice(Rule.DOUBTED, process_run_id, said=said) for process_run_id in event.stale),
+            *(Notice(Rule.BASIS_OPENED, process_run_id, said=said) for process_run_id in event.told),
+        ],
+    )
+
+
+def _said(text: str) -> str:
+    return text[:MOST_SAID].rstrip(" .")
 
 
 def _rule(event: ProcessStateChanged) -> Rule | None:

@@ -28,13 +28,15 @@ MAIL_ATTEMPTS = 20  # with doubling pauses of at most an hour: a mail server may
 class Notice:
     """Something to tell about a process. `occurrence` tells it from the same at another time; None = this version.
 
-    `said` is a sentence of its own, without its full stop, in place of the rule's.
+    `said` is a sentence of its own, without its full stop, in place of the rule's. `roles` are told beside those whom
+    the rule names.
     """
 
     rule: Rule
     process_run_id: UUID
     occurrence: str | None = None
     said: str | None = None
+    roles: tuple[str, ...] = ()
 
 
 _waiting: WeakKeyDictionary[UnitOfWork, list[Notice]] = WeakKeyDictionary()
@@ -91,6 +93,7 @@ def _asked(uow: UnitOfWork, number: int, notice: Notice) -> Mapping[str, Any]:
         "waiting": telling.waiting,
         "makers": telling.makers,
         "lead": telling.lead,
+        "roles": list(notice.roles),
         "human": telling.human,
         "actor": telling.actor,
     }

@@ -4,7 +4,7 @@ from sqlalchemy import DateTime, Integer, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 # asked      the notices with their process
-# roles      whose role is told: the open approval level's, else the owner's; the lead's
+# roles      whose role is told: the open approval level's, else the owner's; the lead's; those that are named
 # holders    who holds such a role for such a place now; each place and role is looked up once
 # named      those of them who are of the level's group, or among the candidates; a group by itself, too
 # deputies   and whoever stands in for one of them now
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 GIVE = text("""
 WITH asked AS MATERIALIZED (
     SELECT q.n, q.rule, q.filed, q.said, q.with_reason, q.due, q.waiting, q.makers AS to_makers, q.lead, q.actor,
-           q.occurrence,
+           q.roles, q.occurrence,
            CASE WHEN q.rule = 'released' AND p.state = 'in_review' THEN :review_head ELSE q.head END AS head,
            CASE WHEN q.rule = 'released' AND p.state = 'in_review' THEN :review_many ELSE q.many END AS many,
            CASE WHEN q.waiting AND p.state = 'in_review' THEN p.level END AS level_asked,
@@ -24,7 +24,7 @@ WITH asked AS MATERIALIZED (
            p.reason, concat_ws('.', p.round, p.level, p.row_version) AS version
     FROM jsonb_to_recordset(:notices) AS q (n int, id uuid, rule text, occurrence text, filed text, head text,
          many text, said text, with_reason boolean, due text, waiting boolean, makers boolean, lead boolean,
-         human boolean, actor boolean)
+         roles text[], human boolean, actor boolean)
     JOIN process_run p ON p.id = q.id AND NOT (q.human AND p.kind = 'automatic')
 ), roles AS (
     SELECT a.n, l.role, l.user_group_id AS group_id, true AS decides
@@ -33,6 +33,8 @@ WITH asked AS MATERIALIZED (
     SELECT n, owner_role, NULL, false FROM asked WHERE waiting AND state <> 'in_review' AND assignee_id IS NULL
     UNION ALL
     SELECT n, :lead, NULL, false FROM asked WHERE lead
+    UNION ALL
+    SELECT n, role, NULL, false FROM asked CROSS JOIN LATERAL unnest(roles) AS named (role)
 ), holders AS MATERIALIZED (
     SELECT p.application_id, p.node_id, p.role, g.user_id
     FROM (SELECT DISTINCT a.application_id, a.node_id, r.role FROM roles r JOIN asked a ON a.n = r.n) p

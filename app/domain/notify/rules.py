@@ -20,6 +20,9 @@ class Rule(StrEnum):
     APPROVED = "approved"
     FAILED = "failed"
     RUN_MISSING = "run_missing"
+    DOUBTED = "doubted"
+    BASIS_OPENED = "basis_opened"
+    REOPENING = "reopening"
 
 
 class Kind(StrEnum):
@@ -39,8 +42,9 @@ class Telling:
     """Who is told, and how.
 
     `waiting`: whom the work waits for: the holders of the role of the open approval level, else the assignee, else the
-    holders of the owner role. `makers`: whose work it is about. `lead`: the holders of the lead role. Role holders
-    count where their grant covers the application and the node of the process. `human`: only for work that people do.
+    holders of the owner role. `makers`: whose work it is about. `lead`: the holders of the lead role. `named`: those of
+    the roles that the notice itself names. Role holders count where their grant covers the application and the node of
+    the process. `human`: only for work that people do.
     `actor`: whoever caused it is told too.
 
     `head` stands before the label of one process, `many` after the number of several. `sentence` begins the text, with
@@ -53,6 +57,7 @@ class Telling:
     waiting: bool = False
     makers: bool = False
     lead: bool = False
+    named: bool = False
     human: bool = False
     actor: bool = True
     sentence: str | None = None
@@ -89,5 +94,16 @@ TELLINGS: Mapping[Rule, Telling] = MappingProxyType({
     Rule.RUN_MISSING: Telling(
         Kind.WARNING, "Waits for a run that does not exist", "processes wait for runs that do not exist", waiting=True,
         lead=True,
+    ),
+    Rule.DOUBTED: Telling(
+        Kind.WARNING, "In doubt", "processes are in doubt", makers=True, human=True, actor=False, due=None,
+    ),
+    Rule.BASIS_OPENED: Telling(
+        Kind.WARNING, "What you build on has changed", "processes build on what has changed", waiting=True, makers=True,
+        human=True, actor=False,
+    ),
+    Rule.REOPENING: Telling(
+        Kind.ASSIGNMENT, "Asks for your confirmation", "processes are to be opened again", named=True, actor=False,
+        due=None,
     ),
 })  # fmt: skip

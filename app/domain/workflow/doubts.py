@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.core.uow import UnitOfWork
 from app.domain.jobs.runs import withdraw_jobs
-from app.domain.workflow.events import ProcessStateChanged
+from app.domain.workflow.events import ProcessStateChanged, WorkDoubted
 from app.domain.workflow.process_row import ProcessRow
 from app.domain.workflow.reopening_sql import FORGET, MARK, PASS_ON, WAITING_RUNS
 from app.domain.workflow.states import ProcessState
@@ -60,7 +60,9 @@ async def mark(
                 at=uow.now, process_run_id=id_, run_id=run_id, from_state="done", to_state="stale", name="stale"
             )
         )
-    uow.touch(f"run:{run_id}", *(f"process_run:{id_}" for id_ in (*row.stale, *row.blocked)))
+    if row.stale or row.told:
+        uow.emit(WorkDoubted(at=uow.now, run_id=run_id, stale=tuple(row.stale), told=tuple(row.told), why=why))
+    uow.touch(f"run:{run_id}", *(f"process_run:{id_}" for id_ in (*row.stale, *row.blocked, *row.told)))
     return Marked(tuple(row.stale), tuple(row.blocked))
 
 
@@ -69,7 +71,7 @@ async def pass_on(uow: UnitOfWork, before: ProcessRow, now_is: ProcessRow) -> tu
     if not now_is.state.closed:
         return ()
     as_it_was = now_is.state is (before.state_before_stale or ProcessState.DONE)
-    changed = not (as_it_was and now_is.output_hash == before.output_before)
+    changed = not (as_it_was and (now_is.output_hash or "") == before.output_before)
     news = f"“{before.label}” has another result since this was begun." if changed else ""
     await uow.execute(FORGET, {"id": before.id})
     for run_id in (await uow.execute(WAITING_RUNS, {"id": before.id, "run_id": before.run_id})).scalars().all():

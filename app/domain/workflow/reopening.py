@@ -4,7 +4,9 @@ A run that is finished has been signed: it is kept as a statement, readable as i
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -24,16 +26,18 @@ from app.core.errors import (
 )
 from app.core.uow import UnitOfWork
 from app.domain.workflow.acting import MAX_REASON, Acting
+from app.domain.workflow.decisions import Refusal
 from app.domain.workflow.doubts import mark
-from app.domain.workflow.events import RunStateChanged
+from app.domain.workflow.events import ReopeningRequested, RunStateChanged
 from app.domain.workflow.process_row import ProcessRow, lock_process, read_process
+from app.domain.workflow.reopening_queries import CONFIRM, refused_to_decide
 from app.domain.workflow.reopening_sql import IMPACT, OTHER_RUNS, REMEMBER, STATEMENT
-from app.domain.workflow.states import Name, ProcessKind, ProcessState, RunState
+from app.domain.workflow.states import Name, ProcessState, RunState
 from app.domain.workflow.transitions import engine_transition
 from app.domain.workflow.ways import by_authority, require_principal, require_visible, ways_to_act
 from models.base import uuid7
 
-REOPEN, CONFIRM = "transition:reopen", "transition:confirm_reopening"
+REOPEN = "transition:reopen"
 DOUBT_ACROSS = "workflow.doubt_across"
 _FINISHED = (ProcessState.DONE, ProcessState.SKIPPED)
 
@@ -130,6 +134,16 @@ async def reopen(
         _audit(uow, command, row, reason, impact=impact, acting=acting)
         uow.touch(f"run:{row.run_id}", f"process_run:{row.id}")
         if impact.second_person:
+            uow.emit(
+                ReopeningRequested(
+                    at=uow.now,
+                    run_id=row.run_id,
+                    process_run_id=row.id,
+                    reopening_id=id_,
+                    application=row.application,
+                    reason=reason,
+                )
+            )
             return Reopening(id_, "requested")
         return await _do(uow, row, id_, reason, impact)
 
@@ -231,7 +245,7 @@ async def _impact(uow: UnitOfWork, row: ProcessRow) -> Impact:
         process_run_id=row.id,
         affected=tuple(found),
         restates=restates,
-        second_person=restates or row.levels > 0 or row.kind is ProcessKind.APPROVAL,
+        second_person=restates or row.levels > 0 or row.kind.decided,
         digest=hashlib.sha256(orjson.dumps([seen, restates])).hexdigest(),
     )
 
@@ -261,6 +275,25 @@ def _acting(uow: UnitOfWork, row: ProcessRow, action: str) -> Acting:
     raise Forbidden(detail, context={"guard": "lead_scope", "satisfy": "Somebody whose grant covers it does it."})
 
 
+def _deciding(uow: UnitOfWork, row: ProcessRow, *, asked: Collection[UUID], since: datetime) -> Acting:
+    """The first way in which the actor may confirm or decline what these have asked for. Raises for the first refusal.
+
+    Raises: Forbidden, TransitionRefused.
+    """
+    refusals: list[Refusal] = []
+    for way in ways_to_act(uow, row, CONFIRM):
+        refused = refused_to_decide(row, way.acting, asked=asked, since=since)
+        if refused is None:
+            return way.acting
+        refusals.append(refused)
+    if not refusals:
+        raise Forbidden("Your roles do not confirm or decline that work is opened again.")
+    first = refusals[0]
+    if first.forbidden:
+        raise Forbidden(first.detail, context={"guard": first.guard, "satisfy": first.satisfy})
+    raise TransitionRefused(first.detail, guard=first.guard, satisfy=first.satisfy)
+
+
 async def _decidable(uow: UnitOfWork, reopening_id: UUID) -> tuple[Any, ProcessRow, Acting]:
     """The open request, its process (locked), and the way in which the actor may decide it."""
     await require_principal(uow, CONFIRM)
@@ -273,15 +306,8 @@ async def _decidable(uow: UnitOfWork, reopening_id: UUID) -> tuple[Any, ProcessR
     found = (await uow.execute(select(table).where(table.c.id == reopening_id).with_for_update())).mappings().one()
     if found["state"] != "requested":
         raise Conflict(f"The request is {found['state']} already.")
-    acting = _acting(uow, row, CONFIRM)
     asked = {found["requested_by_id"], found["requested_for_id"]} - {None}
-    if asked & set(acting.ids):
-        detail = f"You asked to open “{row.label}” again. Rule: a second person confirms."
-        raise TransitionRefused(detail, guard="second_person", satisfy="Somebody who had no part in asking confirms.")
-    standing = acting.standing_for(asked, row, found["requested_at"])
-    if standing is not None:
-        detail = f"You stand in for who asked to open “{row.label}” again. Rule: a second person confirms."
-        raise TransitionRefused(detail, guard="second_person", satisfy="Somebody who stands in for neither confirms.")
+    acting = _deciding(uow, row, asked=asked, since=found["requested_at"])
     _require_finished(row)
     return found, row, acting
 

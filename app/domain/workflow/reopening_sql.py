@@ -6,6 +6,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 # What has to be looked at anew lies behind hard edges that wait for an end; a start that was made stays made. Behind
 # work that is not finished nothing is finished, so nothing has to be looked at there.
 _FINISHED = "('done', 'skipped')"
+_RESTING_OR_CLOSED = "('planned', 'blocked', 'done', 'skipped', 'cancelled')"
 _BELOW = f"""
 WITH RECURSIVE below AS (
     SELECT e.successor_id AS id FROM process_edge e JOIN process_run s ON s.id = e.successor_id AND s.run_id = :run_id
@@ -67,9 +68,10 @@ MARK = text(
            coalesce(t.finishes, 0) AS finishes, coalesce(t.softs, 0) AS softs, m.id IS NOT NULL AS stale,
            CASE WHEN m.id IS NOT NULL THEN 'stale'
                 WHEN coalesce(t.starts, 0) > 0 AND (p.state IN ('planned', 'ready', 'assigned')
-                     OR (p.kind = 'approval' AND p.state = 'in_review' AND p.level = 1
+                     OR (p.kind IN ('approval', 'sign_off') AND p.state = 'in_review' AND p.level = 1
                          AND coalesce(p.signatures, 0) = 0)) THEN 'blocked'
-                ELSE p.state END AS new_state
+                ELSE p.state END AS new_state,
+           coalesce(t.starts + t.finishes, 0) > 0 AND p.state NOT IN {_RESTING_OR_CLOSED} AS held
     FROM process_run p LEFT JOIN tally t ON t.id = p.id LEFT JOIN marked m ON m.id = p.id
     WHERE p.run_id = :run_id AND (t.id IS NOT NULL OR m.id IS NOT NULL) AND p.id <> ALL (:roots)
 ), moved AS (
@@ -83,8 +85,7 @@ MARK = text(
                                   SELECT FROM process_edge e WHERE e.successor_id = a.id
                                     AND e.predecessor_id = ANY (:roots) AND e.edge_type IN ('FS', 'FF'))
                               ELSE p.inputs_changed END,
-        stale_reason = CASE WHEN a.new_state <> 'blocked' AND a.old_state <> 'cancelled' THEN :why
-                            ELSE p.stale_reason END,
+        stale_reason = CASE WHEN a.stale OR (a.held AND a.new_state <> 'blocked') THEN :why ELSE p.stale_reason END,
         finished_at = CASE WHEN a.stale THEN NULL ELSE p.finished_at END,
         level = CASE WHEN a.new_state = 'blocked' THEN 0 ELSE p.level END,
         row_version = p.row_version + 1, updated_at = :now, updated_by = :actor_id
@@ -107,6 +108,7 @@ MARK = text(
 )
 SELECT ARRAY(SELECT id FROM ahead WHERE stale) AS stale,
        ARRAY(SELECT id FROM ahead WHERE NOT stale AND new_state = 'blocked' AND old_state <> 'blocked') AS blocked,
+       ARRAY(SELECT id FROM ahead WHERE held AND NOT stale AND new_state NOT IN ('blocked', 'stale')) AS told,
        ARRAY(SELECT id FROM ahead WHERE kind = 'automatic' AND old_state = 'ready' AND new_state = 'blocked') AS queued
 """
 ).bindparams(bindparam("roots", type_=ARRAY(Uuid)))

@@ -105,10 +105,8 @@ async def test_a_business_rule_allows_a_step_or_says_why_not_and_its_decision_is
             "outputs": [{"name": "allowed", "type": "boolean"}, {"name": "message", "type": "text"}],
             "formulas": {"allowed": "quantity <= 100", "message": "'More than a hundred needs the desk head.'"},
         }
-        test = {"name": "small", "input": {"quantity": "5"}, "expected": [{"allowed": True}]}
-        saved = await save_rule(
-            uow, rule_id=rule["id"], content=RuleContent.model_validate(content).model_dump(), tests=[test]
-        )
+        test = {"label": "Small", "input": {"quantity": "5"}, "expected": {"allowed": True}}
+        saved = await save_rule(uow, rule_id=rule["id"], content=content, tests=[test])
         await publish_rule(uow, version_id=saved.version_id, notes="x")
     await _guarded(bank, {}, rule="LIMITS")
     maker = await bank.stored_actor("preparer")

@@ -19,7 +19,9 @@ SAID = {
     Name.RESUME: "Resumed", Name.SKIP: "Skipped", Name.CANCEL: "Cancelled", Name.RETRY: "Tried again",
     Name.BEGIN: "Began", Name.FINISH: "Finished", Name.FAIL: "Failed",
     Name.UNCLAIM: "Gave it back", Name.REQUEST_SKIP: "Asked to skip it", Name.DECLINE_SKIP: "Declined to skip it",
-    Name.BLOCK: "Waits again, for work that was added",
+    Name.BLOCK: "Waits again", Name.REOPEN: "Opened it again", Name.STALE: "In doubt",
+    Name.REVALIDATE: "Valid as it was: what it builds on has the same result",
+    Name.REDO: "Begins again: what it builds on has another result",
 }  # fmt: skip
 
 
@@ -151,8 +153,8 @@ def _neighbour(drawn: Drawn, neighbour: Neighbour, *, before: bool) -> dict[str,
 
 def _no_run(neighbour: Neighbour) -> str:
     if neighbour.bound_run_id is not None:
-        return f"no such process in {neighbour.run}"
-    return f"no run of {neighbour.workflow} for {neighbour.awaited_date} yet"
+        return f"No such process in {neighbour.run}"
+    return f"No run of {neighbour.workflow} for {neighbour.awaited_date} yet"
 
 
 def _edge_words(drawn: Drawn, neighbour: Neighbour) -> str:

@@ -20,6 +20,7 @@ from app.domain.finance.overview import DailyPnl, daily_pnl
 from app.domain.workflow.my_work import Part, WorkItem, my_work
 from app.domain.workflow.overview import Punctuality, activity, latest_business_date, punctuality
 from app.domain.workflow.queries import RunSummary, list_runs
+from app.domain.workflow.reopening_queries import RequestToConfirm, requests_to_confirm
 from app.domain.workflow.states import ProcessState, RunState
 from app.domain.workflow.ways import reading_for_others
 
@@ -42,6 +43,7 @@ async def home_page(visit: Visit) -> Response:
     chosen = visit.request.query_params.get("work", "")
     async with visit.uow() as uow:
         work = await my_work(uow, limit=MOST_WORK)
+        asked = await requests_to_confirm(uow)
         formats, now = visit.formats, uow.now
         shown = [item for item in work if not chosen or item.part == chosen]
         async with reading_for_others(uow):
@@ -66,10 +68,12 @@ async def home_page(visit: Visit) -> Response:
                     "label": label,
                     "href": f"/?{urlencode({'work': name})}" if name else "/",
                     "current": name == chosen,
-                    "count": sum(not name or item.part == name for item in work),
+                    "count": sum(not name or item.part == name for item in work)
+                    + (len(asked) if name in ("", Part.TO_APPROVE) else 0),
                 }
                 for name, label in PARTS
             ],
+            asked=[_asked(request, formats) for request in asked] if chosen in ("", Part.TO_APPROVE) else [],
             groups=_groups(shown, formats, now, predicted),
             runs=[forecast_view.with_forecast(run_row(run, visit), predicted.get(run.id)) for run in runs],
             runs_title="Today's runs" if day == formats.local(now).date() else "Latest runs",
@@ -226,6 +230,20 @@ def _work_row(item: WorkItem, formats: Formats, now: datetime) -> dict[str, Any]
         "due_clock": f"{local:%H:%M}" if local else "",
         "action": ACTIONS[item.part],
         "primary": soon,
+    }
+
+
+def _asked(request: RequestToConfirm, formats: Formats) -> dict[str, Any]:
+    """A request to open finished work again, as a row of my work; it is decided on the page of the process."""
+    return {
+        "label": f"Open again: {request.label}",
+        "href": f"/processes/{request.process_run_id}",
+        "origin": f"Your decision · {request.requested_by or 'STEPS'}: {request.reason}",
+        "node": request.node_label or request.reference,
+        "run": request.run_label,
+        "state": css_state(request.state),
+        "word": request.state.label,
+        "at": f"{formats.local(request.requested_at):%H:%M}",
     }
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response, StreamingResponse
 
-from admin_views import forecast_view, process_parts, process_trail, process_view
+from admin_views import forecast_view, process_parts, process_trail, process_view, reopening_view
 from admin_views.pages import PageRoute
 from admin_views.process_view import PATHS, Drawn, Refused
 from admin_views.visit import Visit, record_id
@@ -274,6 +274,7 @@ def _page(visit: Visit, drawn: Drawn, figures: NodeFigures | None) -> dict[str, 
         "results": process_parts.results(drawn) if row.kind is not ProcessKind.AUTOMATIC else [],
         "jobs": process_parts.jobs(drawn, may_retry=may_retry, may_abort=may_abort),
         "error": _error_above(drawn),
+        "reopening": reopening_view.on_process(drawn),
         "assignees_href": f"/processes/{row.id}/assignees",
         "zone": visit.formats.zone_name(drawn.now),
         "state": row.state.value,

@@ -425,7 +425,9 @@ def _blocked(drawn: Drawn) -> dict[str, Any] | None:
     match row.state:
         case ProcessState.BLOCKED if waiting:
             count = "1 process" if len(waiting) == 1 else f"{len(waiting)} processes"
-            return {"title": f"Waits for {count}.", "text": "", "waiting": waiting}
+            return {"title": f"Waits for {count}.", "text": _blocked_again(drawn), "waiting": waiting}
+        case ProcessState.STALE:
+            return {"title": "In doubt until this has ended again.", "text": "", "waiting": waiting}
         case ProcessState.WAITING_EXTERNAL if waiting:
             return {"title": "Done, and may not be completed yet.", "text": "", "waiting": waiting}
         case ProcessState.PLANNED:
@@ -439,5 +441,18 @@ def _blocked(drawn: Drawn) -> dict[str, Any] | None:
         case ProcessState.SKIPPED | ProcessState.CANCELLED:
             return {"title": f"{row.state.label}.", "text": why.reason or "", "waiting": []}
         case ProcessState.IN_PROGRESS | ProcessState.ASSIGNED if row.round > 1 and why.reason:
-            return {"title": f"Sent back in round {row.round - 1}.", "text": f"“{why.reason}”", "waiting": []}
+            title = "Opened again." if _opened_again(drawn) else f"Sent back in round {row.round - 1}."
+            return {"title": title, "text": f"“{why.reason}”", "waiting": []}
     return None
+
+
+def _blocked_again(drawn: Drawn) -> str:
+    """Why it waits although it was free already, such as that its predecessor was opened again."""
+    latest = next(iter(drawn.detail.history), None)
+    return latest.reason or "" if latest is not None and latest.name is Name.BLOCK else ""
+
+
+def _opened_again(drawn: Drawn) -> bool:
+    """Whether its present round came about by opening it again, and not by a rejection."""
+    rounds = (line.name for line in drawn.detail.history if line.name in (Name.REJECT, Name.REOPEN, Name.REDO))
+    return next(rounds, None) in (Name.REOPEN, Name.REDO)

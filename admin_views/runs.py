@@ -6,7 +6,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from admin_views import forecast_view
+from admin_views import forecast_view, reopening_view
 from admin_views.pages import PageRoute
 from admin_views.run_view import (
     VIEWS,
@@ -29,6 +29,7 @@ from admin_views.work_words import RUN_STATES, due_view, segments
 from app.core.errors import InvalidRequest, NotFound, StepsError
 from app.domain.workflow.overview import activity, latest_business_date
 from app.domain.workflow.queries import get_run, list_runs, run_tree
+from app.domain.workflow.reopening_queries import statements_of
 from app.domain.workflow.run_commands import cancel_run, hold_run, resume_run
 from app.domain.workflow.states import RunState
 
@@ -103,6 +104,7 @@ async def _show(visit: Visit, run_id: UUID, choice: Choice, *, error: str = "", 
         run, now = tree.run, uow.now
         ahead = await forecast_view.run_forecast(visit, uow, run_id) if run.state not in ENDED else None
         predicted, risks = forecast_view.lines(ahead, visit, now), forecast_view.stage_chips(ahead, visit, now)
+        statements = await statements_of(uow, run_id)
         axis = time_axis(run, now, visit, forecast_view.latest_shown(ahead, now)) if run.due_at else None
         chosen = find_stage(tree.stages, choice.stage)
         groups = list(groups_below(tree, chosen))
@@ -122,6 +124,7 @@ async def _show(visit: Visit, run_id: UUID, choice: Choice, *, error: str = "", 
             },
             "state": {"state": state, "word": word},
             "closed": closed,
+            "statements": reopening_view.badges(statements, run.id, visit),
             "stage_blocks": [block_row(stage, chosen, choice, run.id) for stage in tree.stages],
             "key": segments(run.progress),
             "axis": forecast_view.axis_with(axis, ahead, visit, now) if axis else None,

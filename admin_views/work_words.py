@@ -45,6 +45,10 @@ TRANSITION_WORDS: Mapping[Name, tuple[str, str]] = {
     Name.RELEASE: ("lock-open", "released"),
     Name.BEGIN: ("player-play", "began"),
     Name.MIGRATE: ("transform", "migrated"),
+    Name.REOPEN: ("rotate-2", "opened again"),
+    Name.STALE: ("clock-pause", "put in doubt"),
+    Name.REVALIDATE: ("checks", "found still valid"),
+    Name.REDO: ("rotate-2", "began anew"),
 }
 # From what is closed to what has not begun: the order of the parts of a progress bar.
 BAR_ORDER = (

@@ -167,11 +167,12 @@ def blocked_by(row: ProcessRow, around: Iterable[Neighbour]) -> Blocked:
     to_start = tuple(n for n in hard if n.type.gates_start)
     to_end = tuple(n for n in hard if not n.type.gates_start)
     resting = row.state in RESTING or row.state_before_hold in RESTING
+    doubted = row.state is ProcessState.STALE  # whatever of it has to end again
     closed = row.state.closed
     return Blocked(
         row.state,
         row.reason,
-        () if closed else to_start if resting else to_end,
+        () if closed else (*to_start, *to_end) if doubted else to_start if resting else to_end,
         () if closed or not resting else to_end,
         () if closed else tuple(n for n in open_ if n.hardness is Hardness.SOFT and n.overridden_at is None),
         row.earliest_start,

@@ -13,6 +13,7 @@ from app.domain.workflow.actions import ActionState, actions_on, full_requiremen
 from app.domain.workflow.content import Content, Requirement, read_content
 from app.domain.workflow.neighbours import Blocked, Neighbour, blocked_by, neighbours, predecessors, successors
 from app.domain.workflow.process_row import ProcessRow, read_process
+from app.domain.workflow.reopening_queries import OpenRequest, may_reopen, open_request
 from app.domain.workflow.states import Name, ProcessState
 from app.domain.workflow.ways import require_principal, require_visible
 
@@ -22,7 +23,8 @@ READ_NAMES = text(
     """
 SELECT p.stage_run_id, s.label AS stage, r.label AS run_label, r.version_id, v.number AS version_number, r.row_version,
        n.label AS node_label, u.name AS assignee, m.name AS maker, d.instructions, d.deadline, d.warn_minutes,
-       p.expected_minutes, p.critical, p.rank, k.name AS skip_requested_by,
+       p.expected_minutes, p.critical, p.rank, k.name AS skip_requested_by, p.stale_reason,
+       EXISTS (SELECT FROM process_reopening q WHERE q.process_run_id = p.id AND q.state = 'requested') AS to_confirm,
        (SELECT jsonb_agg(jsonb_build_object('code', x.code, 'label', x.label) ORDER BY x.rank, x.label)
         FROM rejection_reason x WHERE x.active)::text AS reasons
 FROM process_run p
@@ -81,6 +83,8 @@ class Names:
     critical: bool
     rank: int
     skip_requested_by: str | None
+    stale_reason: str | None
+    to_confirm: bool  # somebody wants it to be opened again
     reasons: tuple[tuple[str, str], ...]  # code and label of what a rejection may name
 
 
@@ -136,6 +140,8 @@ class ProcessDetail:
     approvals: tuple[Approval, ...]
     history: tuple[HistoryLine, ...]
     actions: tuple[ActionState, ...]
+    request: OpenRequest | None  # to open it again
+    may_reopen: bool
 
 
 async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail:
@@ -163,6 +169,8 @@ async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail
         approvals=tuple(Approval(**a, same_as_now=_same(row, a["snapshot_hash"])) for a in approvals),
         history=await history(uow, row.id),
         actions=tuple(await actions_on(uow, row, content, found)),
+        request=await open_request(uow, row) if names["to_confirm"] else None,
+        may_reopen=may_reopen(uow, row) and not names["to_confirm"],
     )
 
 

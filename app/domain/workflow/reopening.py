@@ -30,14 +30,13 @@ from app.domain.workflow.decisions import Refusal
 from app.domain.workflow.doubts import mark
 from app.domain.workflow.events import ReopeningRequested, RunStateChanged
 from app.domain.workflow.process_row import ProcessRow, lock_process, read_process
-from app.domain.workflow.reopening_queries import CONFIRM, refused_to_decide
+from app.domain.workflow.reopening_queries import CONFIRM, REOPEN, refused_to_decide
 from app.domain.workflow.reopening_sql import IMPACT, OTHER_RUNS, REMEMBER, STATEMENT
 from app.domain.workflow.states import Name, ProcessState, RunState
 from app.domain.workflow.transitions import engine_transition
 from app.domain.workflow.ways import by_authority, require_principal, require_visible, ways_to_act
 from models.base import uuid7
 
-REOPEN = "transition:reopen"
 DOUBT_ACROSS = "workflow.doubt_across"
 _FINISHED = (ProcessState.DONE, ProcessState.SKIPPED)
 

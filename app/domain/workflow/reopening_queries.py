@@ -11,15 +11,14 @@ from sqlalchemy import text
 
 from app.core.errors import NotFound
 from app.core.uow import UnitOfWork
-from app.domain.access.decisions import decide
 from app.domain.access.scope import require_in_scope
 from app.domain.workflow.acting import Acting
 from app.domain.workflow.decisions import Refusal
 from app.domain.workflow.process_row import ProcessRow, read_process
-from app.domain.workflow.states import ProcessKind, ProcessState
-from app.domain.workflow.ways import principals_of, ways_to_act
+from app.domain.workflow.states import ProcessKind, ProcessState, RunState
+from app.domain.workflow.ways import ways_to_act
 
-CONFIRM = "transition:confirm_reopening"
+REOPEN, CONFIRM = "transition:reopen", "transition:confirm_reopening"
 MOST_REQUESTS = 100
 
 READ_REQUEST = text(
@@ -136,11 +135,18 @@ async def open_request(uow: UnitOfWork, row: ProcessRow) -> OpenRequest | None:
     return OpenRequest(**values, impact=impact, refused=_verdict(uow, row, asked, values["requested_at"]))
 
 
+def may_reopen(uow: UnitOfWork, row: ProcessRow) -> bool:
+    """Whether it is finished, and the actor's roles reach it for opening it again or asking for that."""
+    if row.state not in (ProcessState.DONE, ProcessState.SKIPPED):
+        return False
+    if row.run_state not in (RunState.ACTIVE, RunState.DONE):
+        return False
+    ways = ways_to_act(uow, row, REOPEN)
+    return any(uow.actor.is_system or way.acting.grant_for(row) is not None for way in ways)
+
+
 async def requests_to_confirm(uow: UnitOfWork) -> list[RequestToConfirm]:
     """Those that the actor may decide, the oldest first. One statement where nobody has asked for anything."""
-    policy = uow.resources.policy
-    if decide(policy, uow.registry, uow.actor, CONFIRM, "process_run") is None and not await principals_of(uow):
-        return []
     result: list[RequestToConfirm] = []
     for found in (await uow.execute(READ_OPEN, {"most": MOST_REQUESTS})).mappings().all():
         row = await read_process(uow, found["process_run_id"])

@@ -43,7 +43,7 @@ _UNSORTED = (
 _NOT_IN_LISTS = (FieldType.LINES, FieldType.SECRET)
 ALWAYS_SHOWN = 4  # columns that stay on a narrow screen
 SHOWN_IF_WIDE = 6
-SHOWN_BESIDE_STATE = 9
+SHOWN_BESIDE_STATE = 10
 MOST_BY_DEFAULT = 6
 
 

@@ -15,6 +15,7 @@ from models.schema import EntityDef, FieldDef, FieldType
 
 TITLE_PREFIX = "title__"
 EXPAND_PREFIX = "expand__"
+MOST_ARGUMENTS = 100  # of a function in PostgreSQL: fifty fields
 
 
 def selected_columns(uow: UnitOfWork, entity: EntityDef, fields: Iterable[FieldDef], table: Any) -> list[Any]:
@@ -102,7 +103,11 @@ def expanded(uow: UnitOfWork, field: FieldDef, table: Any) -> Label[Any]:
         # PostgreSQL writes an interval in a style of its own; its length in seconds is read back exactly.
         value = extract("epoch", column) if isinstance(column.type, Interval) else column
         named += [_key(column.name), value]
-    statement = select(func.jsonb_build_object(*named)).where(inner.c.id == table.c[field.column])
+    parts = [func.jsonb_build_object(*named[at : at + MOST_ARGUMENTS]) for at in range(0, len(named), MOST_ARGUMENTS)]
+    whole: ColumnElement[Any] = parts[0]
+    for part in parts[1:]:
+        whole = whole.op("||")(part)
+    statement = select(whole).where(inner.c.id == table.c[field.column])
     if condition is not None:
         statement = statement.where(condition)
     return statement.scalar_subquery().label(f"{EXPAND_PREFIX}{field.name}")

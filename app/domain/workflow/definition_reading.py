@@ -32,6 +32,11 @@ READ_PROCESSES = text(
     """
 SELECT p.id, p.stage_id, p.code, p.label, p.kind, p.owner_role, n.code AS node, p.action, p.parameters::text,
        p.instructions, p.deadline, p.earliest_start, p.warn_minutes, p.expected_minutes, p.critical, p.require_comment,
+       (SELECT x.code FROM rule x WHERE x.id = p.rule_id) AS rule,
+       CASE WHEN p.wait_kind IS NOT NULL THEN jsonb_build_object(
+           'kind', p.wait_kind, 'source', coalesce(p.wait_from, 'inbox'), 'folder', p.wait_folder,
+           'pattern', p.wait_pattern, 'event', p.wait_event, 'condition', nullif(p.wait_condition, 'null'),
+           'until', p.wait_until, 'early', coalesce(p.accept_early, false)) END::text AS wait,
        p.skip_allowed, coalesce(p.skip_second_person, false) AS skip_second_person, p.max_attempts, p.backoff_seconds,
        (SELECT jsonb_agg(jsonb_build_object(
                    'level', l.level, 'role', l.role, 'group', y.code, 'needed', coalesce(l.needed, 1),
@@ -44,12 +49,20 @@ SELECT p.id, p.stage_id, p.code, p.label, p.kind, p.owner_role, n.code AS node, 
         FROM process_candidate c
         LEFT JOIN user_group y ON y.id = c.user_group_id LEFT JOIN app_user u ON u.id = c.user_id
         WHERE c.parent_id = p.id)::text AS candidates,
-       (SELECT jsonb_agg(jsonb_build_object('code', e.code, 'label', e.label, 'required', e.mandatory, 'file_types',
-                         regexp_split_to_array(coalesce(e.file_types, ''), '\\s*,\\s*')) ORDER BY e.position)
+       (SELECT jsonb_agg(jsonb_build_object(
+                         'code', e.code, 'label', e.label, 'required', e.mandatory, 'min_count', e.min_count,
+                         'min_rows', e.min_rows, 'tie_column', e.tie_column, 'tie_figure', e.tie_figure,
+                         'file_types', regexp_split_to_array(coalesce(e.file_types, ''), '\\s*,\\s*'))
+                         ORDER BY e.position)
         FROM process_evidence e WHERE e.parent_id = p.id)::text AS evidence,
        (SELECT jsonb_agg(jsonb_build_object('code', i.code, 'label', i.label, 'required', i.mandatory)
                          ORDER BY i.position)
-        FROM process_checklist_item i WHERE i.parent_id = p.id)::text AS checklist
+        FROM process_checklist_item i WHERE i.parent_id = p.id)::text AS checklist,
+       (SELECT jsonb_agg(jsonb_build_object('code', q.code, 'label', q.label, 'type', q.answer_type,
+                         'required', q.mandatory, 'expected', q.expected, 'options',
+                         CASE WHEN coalesce(q.options, '') = '' THEN '[]'
+                              ELSE to_jsonb(regexp_split_to_array(q.options, '\\s*,\\s*')) END) ORDER BY q.position)
+        FROM process_question q WHERE q.parent_id = p.id)::text AS questions
 FROM process p LEFT JOIN hierarchy_node n ON n.id = p.node_id
 WHERE p.version_id = :id ORDER BY p.rank, p.id
 """
@@ -67,7 +80,7 @@ LEFT JOIN calendar c ON c.id = d.selector_calendar_id
 WHERE d.version_id = :id ORDER BY b.rank, a.rank, w.code, d.other_process, d.edge_type
 """
 )
-_JSON = ("parameters", "approval_levels", "candidates", "evidence", "checklist")
+_JSON = ("parameters", "approval_levels", "candidates", "evidence", "checklist", "questions", "wait")
 
 
 async def read_definition(uow: UnitOfWork, version_id: UUID) -> WorkflowDefinition:

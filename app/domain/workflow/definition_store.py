@@ -14,7 +14,7 @@ from app.core.errors import Conflict, FieldProblem, NotFound, ValidationFailed
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.workflow.definition_reading import read_definition
-from app.domain.workflow.definitions import ProcessDefinition, StageDefinition, WorkflowDefinition
+from app.domain.workflow.definitions import ProcessDefinition, StageDefinition, Wait, WaitKind, WorkflowDefinition
 from models.base import uuid7
 
 UPSERT_WORKFLOW = text(
@@ -36,6 +36,7 @@ SELECT (SELECT id FROM workflow_version WHERE workflow_id = :workflow_id AND sta
        (SELECT coalesce(max(number), 0) + 1 FROM workflow_version WHERE workflow_id = :workflow_id) AS next_number
 """
 )
+_CODES = ("nodes", "workflows", "calendars", "groups", "users", "rules")
 FIND_NAMES = text(
     """
 SELECT (SELECT id FROM application WHERE code = :application) AS application_id,
@@ -48,10 +49,11 @@ SELECT (SELECT id FROM application WHERE code = :application) AS application_id,
        (SELECT coalesce(jsonb_object_agg(code, id), '{}')
         FROM calendar WHERE code = ANY (:calendars))::text AS calendars,
        (SELECT coalesce(jsonb_object_agg(code, id), '{}') FROM user_group WHERE code = ANY (:groups))::text AS groups,
+       (SELECT coalesce(jsonb_object_agg(code, id), '{}') FROM rule WHERE code = ANY (:rules))::text AS rules,
        (SELECT coalesce(jsonb_object_agg(email, id), '{}')
         FROM app_user WHERE email = ANY (:users) AND deleted_at IS NULL)::text AS users
 """
-).bindparams(*(bindparam(name, type_=ARRAY(TEXT)) for name in ("nodes", "workflows", "calendars", "groups", "users")))
+).bindparams(*(bindparam(name, type_=ARRAY(TEXT)) for name in _CODES))
 
 
 async def save_draft(uow: UnitOfWork, *, definition: WorkflowDefinition, notes: str | None = None) -> UUID:
@@ -150,6 +152,7 @@ class _Named:
         calendars: Mapping[str, UUID],
         groups: Mapping[str, UUID],
         users: Mapping[str, UUID],
+        rules: Mapping[str, UUID],
     ) -> None:
         self.application_id = application_id
         self.calendar_id = calendar_id
@@ -158,6 +161,7 @@ class _Named:
         self.calendars = calendars
         self.groups = groups
         self.users = users
+        self.rules = rules
 
     def node(self, code: str | None) -> UUID | None:
         return None if code is None else self.nodes[code]
@@ -174,11 +178,12 @@ async def _resolve(uow: UnitOfWork, definition: WorkflowDefinition) -> _Named:
         "calendars": sorted({edge.calendar for edge in definition.dependencies if edge.calendar}),
         "groups": sorted({code for _, code in _groups(definition)}),
         "users": sorted({email for process, _ in definition.processes() for email in process.candidates.users}),
+        "rules": sorted({process.rule for process, _ in definition.processes() if process.rule}),
     }
     row = (await uow.execute(FIND_NAMES, values)).one()
     application_id, calendar_id = row.application_id, row.calendar_id
     nodes, workflows, calendars = (_ids(found) for found in (row.nodes, row.workflows, row.calendars))
-    groups, users = _ids(row.groups), _ids(row.users)
+    groups, users, rules = _ids(row.groups), _ids(row.users), _ids(row.rules)
     problems = list(_inconsistent(definition))
     problems += [
         FieldProblem(f"process {process}.group", f"There is no user group {code}; create it first.", "unknown")
@@ -190,6 +195,11 @@ async def _resolve(uow: UnitOfWork, definition: WorkflowDefinition) -> _Named:
         for process, _ in definition.processes()
         for email in process.candidates.users
         if email not in users
+    ]
+    problems += [
+        FieldProblem(f"process {process.code}.rule", f"There is no rule {process.rule}; create it first.", "unknown")
+        for process, _ in definition.processes()
+        if process.rule and process.rule not in rules
     ]
     for number, edge in enumerate(definition.dependencies):
         if edge.workflow is not None and edge.workflow not in {*workflows, definition.code}:
@@ -217,6 +227,7 @@ async def _resolve(uow: UnitOfWork, definition: WorkflowDefinition) -> _Named:
         calendars=calendars,
         groups=groups,
         users=users,
+        rules=rules,
     )
 
 
@@ -308,7 +319,7 @@ async def _insert_content(uow: UnitOfWork, version_id: UUID, definition: Workflo
         )
     stamp = _stamp(uow)
     order = ("stage", "process", "process_approval_level", "process_candidate", "process_evidence",
-             "process_checklist_item", "process_dependency")  # fmt: skip
+             "process_checklist_item", "process_question", "process_dependency")  # fmt: skip
     for entity in order:
         if rows[entity]:
             await uow.execute(insert(uow.table(entity)), [{**row, **stamp} for row in rows[entity]])
@@ -351,6 +362,8 @@ def _process(
             "parameters": process.parameters or None,
             "max_attempts": process.retry.max_attempts,
             "backoff_seconds": process.retry.backoff_seconds,
+            "rule_id": named.rules[process.rule] if process.rule else None,
+            **_wait(process.wait),
             **{name: getattr(process, name) for name in plain},
         }
     )
@@ -379,12 +392,42 @@ def _process(
                 "label": wanted.label,
                 "mandatory": wanted.required,
                 "file_types": ",".join(wanted.file_types),
+                "min_count": wanted.min_count,
+                "min_rows": wanted.min_rows,
+                "tie_column": wanted.tie_column,
+                "tie_figure": wanted.tie_figure,
             }
         )
     for position, item in enumerate(process.checklist):
         rows["process_checklist_item"].append(
             _line(id_, position) | {"code": item.code, "label": item.label, "mandatory": item.required}
         )
+    for position, question in enumerate(process.questions):
+        rows["process_question"].append(
+            _line(id_, position)
+            | {
+                "code": question.code,
+                "label": question.label,
+                "answer_type": question.type.value,
+                "mandatory": question.required,
+                "options": ",".join(question.options) or None,
+                "expected": question.expected,
+            }
+        )
+
+
+def _wait(wait: Wait | None) -> dict[str, Any]:
+    """Columns of every process, so that all rows have the same."""
+    return {
+        "wait_kind": wait.kind.value if wait else None,
+        "wait_from": wait.source if wait and wait.kind is WaitKind.FILE else None,
+        "wait_folder": wait.folder if wait else None,
+        "wait_pattern": wait.pattern if wait else None,
+        "wait_event": wait.event if wait else None,
+        "wait_condition": wait.condition if wait else None,
+        "wait_until": wait.until if wait else None,
+        "accept_early": wait.early if wait else False,
+    }
 
 
 def _line(parent_id: UUID, position: int) -> dict[str, Any]:

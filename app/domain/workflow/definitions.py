@@ -1,6 +1,7 @@
 """A workflow version as a value: what designers write, the linter reads and `definition_store` keeps in rows."""
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -54,9 +55,16 @@ class Candidates(_Part):
 
 
 class Evidence(_Part):
+    """Files of a purpose. `min_rows` and `tie_column` are about each csv or xlsx file: so many rows of data, and the
+    total of a column that equals `tie_figure`, a number or the dotted name of a figure of the process."""
+
     code: Annotated[str, Field(min_length=1, max_length=48)]
     label: Label
     required: bool = True
+    min_count: Annotated[int, Field(ge=1, le=99)] | None = None
+    min_rows: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    tie_column: Annotated[str, Field(min_length=1, max_length=120)] | None = None
+    tie_figure: Annotated[str, Field(min_length=1, max_length=120)] | None = None
     file_types: tuple[str, ...] = ("pdf", "xlsx", "csv", "png", "jpg", "txt")
 
 
@@ -64,6 +72,48 @@ class ChecklistItem(_Part):
     code: Annotated[str, Field(min_length=1, max_length=48)]
     label: Annotated[str, Field(min_length=1, max_length=300)]
     required: bool = True
+
+
+class AnswerType(StrEnum):
+    YES_NO = "yes_no"
+    TEXT = "text"
+    NUMBER = "number"
+    CHOICE = "choice"
+
+
+class Question(_Part):
+    """An answer other than `expected` needs a comment."""
+
+    code: Annotated[str, Field(min_length=1, max_length=48)]
+    label: Annotated[str, Field(min_length=1, max_length=300)]
+    type: AnswerType = AnswerType.YES_NO
+    required: bool = True
+    options: tuple[str, ...] = ()
+    expected: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+
+
+class WaitKind(StrEnum):
+    FILE = "file"
+    EVENT = "event"
+    TIME = "time"
+
+
+class Wait(_Part):
+    """What a process of the kind wait_for waits for.
+
+    file: `pattern` for its name, from the inbox (below `folder`) or from the files `attached` to processes of the run.
+    event: `entity.name` of a lifecycle, or `run:CODE`; with a `condition` on the record. time: `until`, a formula.
+    `early`: what comes before its turn counts.
+    """
+
+    kind: WaitKind
+    source: Literal["inbox", "attached"] = "inbox"
+    folder: Annotated[str, Field(max_length=80)] | None = None
+    pattern: Annotated[str, Field(min_length=1, max_length=150)] | None = None
+    event: Annotated[str, Field(min_length=1, max_length=120)] | None = None
+    condition: dict[str, Any] | None = None
+    until: Formula | None = None
+    early: bool = False
 
 
 class Retry(_Part):
@@ -74,6 +124,7 @@ class Retry(_Part):
 class ProcessDefinition(_Part):
     """`approver_role` is short for one approval level with that role.
 
+    `rule` names the business rule that decides who owns it, how many levels approve it and whether it is skipped.
     A skip with `skip_second_person` is asked for by one person and confirmed by another.
     """
 
@@ -98,6 +149,9 @@ class ProcessDefinition(_Part):
     approval_levels: tuple[ApprovalLevel, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     checklist: tuple[ChecklistItem, ...] = ()
+    questions: tuple[Question, ...] = ()
+    rule: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    wait: Wait | None = None
 
     @model_validator(mode="before")
     @classmethod

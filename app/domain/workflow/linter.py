@@ -7,7 +7,7 @@ from datetime import date, datetime
 from app.domain.calendars.calendars import FULL_DAY, WorkingCalendar
 from app.domain.calendars.deadlines import DeadlineFormula, parse_deadline
 from app.domain.calendars.errors import SlaError
-from app.domain.workflow import dependency_rules
+from app.domain.workflow import dependency_rules, kind_rules
 from app.domain.workflow.definitions import WorkflowDefinition
 from app.domain.workflow.findings import Finding, Severity, Surroundings, error, warning
 from app.domain.workflow.states import ProcessKind
@@ -44,7 +44,7 @@ def _owners(definition: WorkflowDefinition, around: Surroundings) -> Iterator[Fi
     for process, _ in definition.processes():
         if process.owner_role is None:
             message = f"“{process.label}” has no owner."
-            if process.kind is ProcessKind.AUTOMATIC:
+            if not process.kind.attended:
                 yield warning("missing_owner", process.code, message, "Name the role that looks after it if it fails.")
             else:
                 yield error("missing_owner", process.code, message, "Name the role that does it.")
@@ -86,7 +86,7 @@ def _controls(definition: WorkflowDefinition, around: Surroundings) -> Iterator[
                 message = f"“{process.label}” names the action {process.action}, which does not exist."
                 known = ", ".join(sorted(around.actions)) or "none"
                 yield error("unknown_action", process.code, message, f"Choose one of: {known}.")
-            if process.evidence or process.checklist or process.require_comment:
+            if process.evidence or process.checklist or process.questions or process.require_comment:
                 message = f"“{process.label}” is automatic: nobody can attach evidence, tick items or comment on it."
                 yield warning("automatic_controls", process.code, message, "Put these on a process that people do.")
         if process.kind is ProcessKind.CHECKLIST and not process.checklist:
@@ -95,6 +95,7 @@ def _controls(definition: WorkflowDefinition, around: Surroundings) -> Iterator[
         for what, codes in (
             ("checklist item", [item.code for item in process.checklist]),
             ("evidence", [item.code for item in process.evidence]),
+            ("question", [item.code for item in process.questions]),
         ):
             for code in sorted({code for code in codes if codes.count(code) > 1}):
                 message = f"“{process.label}” has the {what} {code} more than once."
@@ -213,4 +214,5 @@ _RULES: tuple[_Rule, ...] = (
     _approvals,
     _controls,
     _deadlines,
+    *kind_rules.RULES,
 )

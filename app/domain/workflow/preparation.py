@@ -1,4 +1,4 @@
-"""What the owner puts into a process before it is submitted: checklist answers and a draft of the comment."""
+"""What the owner puts into a process before it is submitted: ticks, answers to questions, a draft of the comment."""
 
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from app.core.audit import AuditEntry
 from app.core.errors import FieldProblem, Forbidden, NotFound, StaleVersion, ValidationFailed
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import decide
+from app.domain.workflow.answers import accepted
 from app.domain.workflow.decisions import Refusal, check_preparing
 from app.domain.workflow.outcomes import added
 from app.domain.workflow.process_row import ProcessRow, lock_process
@@ -40,6 +41,24 @@ RETURNING row_version
 ).bindparams(bindparam("makers", type_=JSONB))
 
 
+READ_QUESTION = text(
+    "SELECT label, answer_type, options, expected FROM process_question "
+    "WHERE parent_id = :process_id AND code = :question ORDER BY position LIMIT 1"
+)
+ANSWER_QUESTION = text(
+    """
+INSERT INTO question_answer (id, process_run_id, question, answer, comment, actor_id, on_behalf_of_id, at,
+                             created_at, created_by, updated_at, updated_by)
+VALUES (uuidv7(), :id, :question, :answer, :comment, :actor_id, :on_behalf_of_id, :now, :now, :actor_id, :now,
+        :actor_id)
+ON CONFLICT (process_run_id, question) DO UPDATE SET
+    answer = excluded.answer, comment = excluded.comment, actor_id = excluded.actor_id,
+    on_behalf_of_id = excluded.on_behalf_of_id, at = excluded.at, row_version = question_answer.row_version + 1,
+    updated_at = excluded.updated_at, updated_by = excluded.updated_by
+"""
+)
+
+
 async def answer_item(uow: UnitOfWork, *, process_run_id: UUID, item: str, done: bool) -> None:
     """Tick or untick an item of the process's checklist.
 
@@ -56,6 +75,29 @@ async def answer_item(uow: UnitOfWork, *, process_run_id: UUID, item: str, done:
     values["now"] = uow.now
     await uow.execute(ANSWER, values)
     _record(uow, row, way, "check" if done else "uncheck", {"item": item, "label": label})
+
+
+async def answer_question(
+    uow: UnitOfWork, *, process_run_id: UUID, question: str, answer: str, comment: str | None = None
+) -> None:
+    """Answer a question of the process; an empty answer takes back the one there is.
+
+    Raises:
+        NotFound: no such process run, or it has no such question.
+        ValidationFailed: it is no answer to this question, or not the expected one and without a comment.
+        TransitionRefused, Forbidden: it is not the actor's to prepare, or not now.
+    """
+    row, way = await _to_prepare(uow, process_run_id, "answer")
+    asked = (await uow.execute(READ_QUESTION, {"process_id": row.process_id, "question": question})).mappings().first()
+    if asked is None:
+        raise NotFound(f"“{row.label}” has no question {question}.")
+    given = accepted(dict(asked), answer, comment)
+    said = (comment or "").strip() or None
+    values = {"id": row.id, "question": question, "answer": given, "comment": said, "now": uow.now}
+    values |= {"on_behalf_of_id": way.acting.actor.on_behalf_of, "actor_id": uow.actor.id}
+    await uow.execute(ANSWER_QUESTION, values)
+    after = {"question": question, "label": asked["label"], "answer": given or "", "comment": said or ""}
+    _record(uow, row, way, "answer", after)
 
 
 async def save_comment(uow: UnitOfWork, *, process_run_id: UUID, comment: str, expected_version: int) -> int:

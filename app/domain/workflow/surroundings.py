@@ -11,15 +11,20 @@ from app.core.filters import FilterError, parse
 from app.core.uow import UnitOfWork
 from app.domain.jobs.execute import ACTIONS
 from app.domain.workflow.definitions import Dependency, WorkflowDefinition
-from app.domain.workflow.findings import OtherWorkflow, Surroundings
+from app.domain.workflow.findings import OtherWorkflow, RoutingRule, Surroundings
+from app.domain.workflow.wait_patterns import event_entity
 
 READ_SURROUNDINGS = text(
     """
 SELECT ARRAY(SELECT code FROM role) AS roles,
        EXISTS (SELECT FROM calendar c JOIN calendar_version v ON v.calendar_id = c.id
-               WHERE c.code = :calendar AND v.state = 'published') AS calendar_published
+               WHERE c.code = :calendar AND v.state = 'published') AS calendar_published,
+       (SELECT coalesce(jsonb_object_agg(x.code, jsonb_build_object(
+                   'purpose', x.purpose, 'active', x.active, 'published', EXISTS (
+                       SELECT FROM rule_version y WHERE y.rule_id = x.id AND y.state = 'published'))), '{}')
+        FROM rule x WHERE x.code = ANY (:rules))::text AS rules
 """
-)
+).bindparams(bindparam("rules", type_=ARRAY(TEXT)))
 # The workflows that are waited for, and those that their published versions wait for, however far.
 READ_OTHERS = text(
     """
@@ -47,7 +52,8 @@ WHERE w.code <> :own
 
 async def surroundings_of(uow: UnitOfWork, definition: WorkflowDefinition) -> Surroundings:
     """One statement, and another where the workflow waits for others."""
-    row = (await uow.execute(READ_SURROUNDINGS, {"calendar": definition.calendar})).one()
+    rules = sorted({process.rule for process, _ in definition.processes() if process.rule})
+    row = (await uow.execute(READ_SURROUNDINGS, {"calendar": definition.calendar, "rules": rules})).one()
     actions = uow.resources.services.get(ACTIONS)
     return Surroundings(
         roles=frozenset(row.roles),
@@ -55,7 +61,28 @@ async def surroundings_of(uow: UnitOfWork, definition: WorkflowDefinition) -> Su
         calendar_published=row.calendar_published,
         workflows=await _others(uow, definition),
         condition_problem=condition_problem(uow),
+        rules={code: RoutingRule(**found) for code, found in orjson.loads(row.rules).items()},
+        event_problem=event_problem(uow),
     )
+
+
+def event_problem(uow: UnitOfWork) -> Callable[[str, Mapping[str, Any] | None], str | None]:
+    """A check of events that are waited for, with the filter on their record: what is wrong, None if nothing."""
+
+    def check(event: str, condition: Mapping[str, Any] | None) -> str | None:
+        entity = event_entity(event)
+        if entity is None:
+            return "write the entity and the name of the event, such as rate_load.confirmed, or run:CODE of a workflow"
+        if entity not in uow.registry.entities:
+            return f"there is no entity {entity}"
+        try:
+            if condition is not None:
+                parse(dict(condition), uow.registry.entity(entity), uow.registry)
+        except FilterError as problem:
+            return str(problem.detail).rstrip(".")
+        return None
+
+    return check
 
 
 def condition_problem(uow: UnitOfWork) -> Callable[[Mapping[str, Any]], str | None]:

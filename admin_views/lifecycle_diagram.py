@@ -36,7 +36,7 @@ class _Box:
 
 def diagram(lifecycle: LifecycleDef, counts: dict[str, int] | None = None) -> dict[str, Any]:
     """The `diagram` of steps/_lifecycle_diagram.html; `counts`: records by state, written into the boxes."""
-    layers = _layers(lifecycle)
+    layers = [layer for layer in _layers(lifecycle) if layer]
     tallest = max(len(layer) for layer in layers)
     steps = _merged(lifecycle.transitions)
     place = {name: number for number, layer in enumerate(layers) for name in layer}
@@ -78,22 +78,31 @@ def _first(lifecycle: LifecycleDef) -> str:
 
 
 def _layers(lifecycle: LifecycleDef) -> list[list[str]]:
-    """States by how many steps they are from the first one; what cannot be reached comes last."""
+    """States by the longest way to them. The order in which they are defined says which steps lead back.
+
+    What no drawn step leads to stands where there is room.
+    """
+    names = sorted((state.name for state in lifecycle.states), key=lambda name: name != lifecycle.initial)
+    order = {name: number for number, name in enumerate(names)}
+    edges = {(source, to) for source, to, _ in _merged(lifecycle.transitions) if order[source] < order[to]}
+    distance = {lifecycle.initial: 0}
+    for name in names:
+        before = [distance[source] for source, to in edges if to == name and source in distance]
+        if before:
+            distance[name] = max(before) + 1
+        elif any(source == name for source, _ in edges):
+            distance.setdefault(name, 0)  # another way in
+    layers: dict[int, list[str]] = {number: [] for number in range(max(distance.values()) + 1)}
+    for name in names:
+        if name in distance:
+            layers[distance[name]].append(name)
+    for name in names:
+        if name not in distance:
+            emptiest = min(layers, key=lambda number: (len(layers[number]), -number))
+            layers[emptiest].append(name)
     leaving: dict[str, list[str]] = defaultdict(list)
-    for step in lifecycle.transitions:
-        for source in step.sources:
-            leaving[source] += step.targets
-    distance, pending = {lifecycle.initial: 0}, [lifecycle.initial]
-    while pending:
-        here = pending.pop(0)
-        for name in leaving[here]:
-            if name not in distance:
-                distance[name] = distance[here] + 1
-                pending.append(name)
-    last = max(distance.values()) + 1
-    layers: dict[int, list[str]] = defaultdict(list)
-    for state in lifecycle.states:
-        layers[distance.get(state.name, last)].append(state.name)
+    for source, to in edges:
+        leaving[source].append(to)
     ordered = [layers[number] for number in sorted(layers)]
     return [_ordered(layer, ordered[number - 1] if number else [], leaving) for number, layer in enumerate(ordered)]
 
@@ -110,7 +119,7 @@ def _ordered(layer: list[str], before: Sequence[str], leaving: dict[str, list[st
 
 def is_drawn(step: TransitionDef) -> bool:
     """Whether its lines can be followed by the eye."""
-    return len(step.sources) * len(step.targets) <= 2 * MOST_SOURCES and len(step.sources) <= MOST_SOURCES
+    return len(step.sources) <= MOST_SOURCES
 
 
 _Merged = tuple[str, str, tuple[tuple[str, str], ...]]
@@ -121,9 +130,8 @@ def _merged(transitions: Sequence[TransitionDef]) -> list[_Merged]:
     found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for step in transitions:
         for source in step.sources if is_drawn(step) else ():
-            for target in step.targets:
-                if target != source or len(step.targets) == 1:
-                    found[source, target].append((step.label, step.tone))
+            if source != step.to or not step.or_to:  # of several targets the usual one
+                found[source, step.to].append((step.label, step.tone))
     return [(source, to, tuple(labels)) for (source, to), labels in found.items()]
 
 
@@ -161,7 +169,8 @@ def _edge(edge: _Merged, boxes: dict[str, _Box], ports: tuple[float, float], lan
     forth = b.layer > a.layer
     x1, x2 = (a.right, b.x - 2) if forth else (a.x, b.right + 2)
     if lane is not None:
-        turn = 14 if forth else -14
+        aside = 10 + 5 * (round(abs(lane)) // LANE % 7)  # so that lines beside each other are told apart
+        turn = aside if forth else -aside
         path = f"M{x1:.0f} {y1:.1f}H{x1 + turn:.0f}V{lane:.1f}H{x2 - turn:.0f}V{y2:.1f}H{x2:.0f}"
         return _drawn(path, labels, (x1 + x2) / 2, lane, "middle")
     middle = (x1 + x2) / 2

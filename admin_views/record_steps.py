@@ -206,6 +206,7 @@ async def steps_log(visit: "Visit", uow: UnitOfWork, entity: EntityDef, id_: UUI
 
 
 def _entry(visit: "Visit", uow: UnitOfWork, entry: LogEntry) -> dict[str, Any]:
+    tone = entry.colour if entry.colour in TONES else entry.category
     return {
         "at_text": visit.formats.moment(entry.at, uow.now),
         "at_iso": entry.at.isoformat(),
@@ -215,8 +216,8 @@ def _entry(visit: "Visit", uow: UnitOfWork, entry: LogEntry) -> dict[str, Any]:
         "on_behalf_of": entry.on_behalf_of,
         "from": entry.from_label,
         "to": entry.to_label,
-        "tone": entry.category,
-        "dot": DOTS.get(entry.category, entry.category) if entry.taken else "in_review",
+        "tone": tone,
+        "dot": DOTS.get(tone, tone) if entry.taken else "in_review",
         "taken": entry.taken,
         "ended": entry.ended,
         "comment": entry.comment,

@@ -97,6 +97,7 @@ class LogEntry:
     from_label: str
     to_label: str
     category: str
+    colour: str | None
     actor_id: UUID | None
     actor_name: str
     on_behalf_of: str | None
@@ -225,6 +226,7 @@ def _entry(row: Any, lifecycle: CompiledLifecycle | None) -> LogEntry:
         from_label=label(row.from_state),
         to_label=label(row.to_state),
         category=state_of(lifecycle, row.to_state).category if lifecycle is not None else "active",
+        colour=state_of(lifecycle, row.to_state).colour if lifecycle is not None else None,
         actor_id=row.actor_id,
         actor_name=row.actor_name,
         on_behalf_of=row.on_behalf_of,

@@ -27,7 +27,7 @@ from app.domain.jobs.events import JobWasAborted
 from app.domain.lifecycles.compiled import SERVICE as LIFECYCLES
 from app.domain.lifecycles.compiled import Lifecycles, lifecycles_of
 from app.domain.lifecycles.editability import LifecycleStates
-from app.domain.lifecycles.events import RecordNoticeWanted, RunWanted
+from app.domain.lifecycles.events import RecordEventEmitted, RecordNoticeWanted, RunWanted
 from app.domain.lifecycles.publishing import publish_shipped, refuse_change_of_version
 from app.domain.lifecycles.store import load_in_force
 from app.domain.notify import handlers as notify
@@ -45,6 +45,7 @@ from app.domain.sla.events import SlaThresholdsPassed
 from app.domain.triggers import handlers as triggers
 from app.domain.triggers.index import TOPIC as TRIGGERS
 from app.domain.triggers.index import TriggerIndex
+from app.domain.workflow import rule_routing, sign_offs, waits
 from app.domain.workflow.arranging import arrange_after_change
 from app.domain.workflow.automation import on_job_aborted
 from app.domain.workflow.bulk import FUNCTION as BULK_TRANSITIONS
@@ -59,6 +60,7 @@ from app.domain.workflow.events import (
     RunFinished,
     RunMigrated,
     RunStateChanged,
+    SignedDataChanged,
     WorkDoubted,
 )
 from app.domain.workflow.level_deadlines import on_run_created as on_levels_of_run_created
@@ -78,6 +80,7 @@ HANDLERS: Handlers = {
         refuse_change_of_version,
         on_schedule_written,
         triggers.on_record_written,
+        waits.on_file_written,
     ),
     RecordUpdated: (
         check_written_grant,
@@ -89,6 +92,7 @@ HANDLERS: Handlers = {
         arrange_after_change,
         on_schedule_written,
         triggers.on_record_written,
+        waits.on_file_written,
         forget_changed_rule,
     ),
     RecordDeleted: (
@@ -99,14 +103,15 @@ HANDLERS: Handlers = {
         triggers.on_trigger_deleted,
     ),
     RunWanted: (on_run_wanted,),
+    RecordEventEmitted: (waits.on_record_event,),
     RecordNoticeWanted: (on_record_notice_wanted,),
     RunScheduled: (triggers.on_run_scheduled,),
     RunCreated: (on_levels_of_run_created, clocks.on_run_created, prediction.on_run_changed, triggers.on_run_created),
     RunStateChanged: (clocks.on_run_state_changed, prediction.on_run_changed, triggers.on_run_state_changed),
     RunMigrated: (on_levels_of_run_created, migrated.on_run_migrated, prediction.on_run_changed),
-    RunFinished: (prediction.on_run_finished, triggers.on_run_finished),
+    RunFinished: (waits.on_run_finished, prediction.on_run_finished, triggers.on_run_finished),
     ProcessAdded: (on_process_added, prediction.on_run_changed),
-    ProcessesReleased: (notify.on_processes_released, prediction.on_run_changed),
+    ProcessesReleased: (rule_routing.on_processes_released, notify.on_processes_released, prediction.on_run_changed),
     ProcessStateChanged: (
         clocks.on_process_state_changed,
         notify.on_process_state_changed,
@@ -115,6 +120,7 @@ HANDLERS: Handlers = {
     SlaThresholdsPassed: (notify.on_thresholds_passed,),
     NoticesWanted: (on_notices_wanted,),
     JobWasAborted: (on_job_aborted,),
+    SignedDataChanged: (sign_offs.on_signed_data_changed,),
     AwaitedRunsMissing: (notify.on_awaited_runs_missing,),
     ReopeningRequested: (notify.on_reopening_requested,),
     WorkDoubted: (notify.on_work_doubted,),

@@ -9,6 +9,7 @@ from app.domain.prediction.handlers import REFRESH_PROFILES, REFRESH_RUN
 from app.domain.triggers.firing import FIRE_TRIGGER
 from app.domain.workflow.doubts import PASS_ON_ACROSS
 from app.domain.workflow.reopening import DOUBT_ACROSS
+from app.domain.workflow.waits import ARRIVE
 from app.domain.workflow.writing import SETTLE_ACROSS
 from jobs import automation, dependencies, hierarchies, notify, prediction, schedules, sla, triggers
 from jobs.perform import Handler
@@ -23,6 +24,7 @@ JOBS: Mapping[str, Handler] = MappingProxyType(
         PASS_ON_ACROSS: dependencies.pass_on_across,
         SEND_MAIL: notify.send_mail,
         FIRE_TRIGGER: triggers.fire_trigger,
+        ARRIVE: triggers.arrive,
         REFRESH_RUN: prediction.refresh_forecast,
         REFRESH_PROFILES: prediction.refresh_profiles,
     }
@@ -37,6 +39,8 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("tell of runs that are missing", seconds=30, work=dependencies.tell_of_missing_runs),
     Periodic("create the runs of schedules", seconds=15, work=schedules.create_due_runs),
     Periodic("look for files in the inbox", seconds=10, work=triggers.look_for_files),
+    Periodic("end waits that are over", seconds=5, work=triggers.end_due_waits),
+    Periodic("check what was signed off", seconds=30, work=triggers.check_signatures),
     Periodic("bring hierarchy changes into force", seconds=60, work=hierarchies.apply_due_changes),
     Periodic("forecast the runs under way", seconds=30, work=prediction.refresh_running),
     Periodic("renew duration profiles", seconds=900, work=prediction.refresh_history),

@@ -106,3 +106,11 @@ class WorkDoubted(Event):
     stale: tuple[UUID, ...]
     told: tuple[UUID, ...]
     why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedDataChanged(Event):
+    """What stands behind a sign-off is not what was signed any more."""
+
+    run_id: UUID
+    process_run_id: UUID

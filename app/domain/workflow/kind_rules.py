@@ -1,5 +1,6 @@
 """What is wrong with waits, sign-offs, questions, checks of evidence and routing rules in a definition: pure."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from app.domain.calendars.deadlines import parse_deadline
@@ -13,6 +14,7 @@ from app.domain.workflow.states import ProcessKind
 from app.domain.workflow.table_files import decimal_of
 from app.domain.workflow.wait_patterns import pattern_problem
 
+_FOLDER = re.compile(r"[A-Za-z0-9_-]+")
 TABLES = frozenset({"csv", "xlsx"})
 
 
@@ -44,7 +46,7 @@ def _wait_problems(wait: Wait, around: Surroundings) -> Iterator[tuple[str, str]
             problem = "the name of the file is missing" if wait.pattern is None else pattern_problem(wait.pattern)
             if problem:
                 yield problem, "Write a name such as rates_{business_date}_*.csv."
-            if wait.folder and not wait.folder.replace("_", "a").replace("-", "a").isalnum():
+            if wait.folder and not all(_FOLDER.fullmatch(part) for part in wait.folder.split("/")):
                 yield f"{wait.folder} is no folder of the inbox", "Use letters, digits, - and _."
         case WaitKind.EVENT:
             problem = "the event is missing" if wait.event is None else None

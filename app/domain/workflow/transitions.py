@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
+
 from app.core.actor import system_actor
 from app.core.audit import AuditEntry
 from app.core.errors import FieldProblem, Forbidden, NotFound, StaleVersion, TransitionRefused, ValidationFailed
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import SYSTEM, Decision, decide
+from app.domain.rules.routing import Moment
 from app.domain.workflow import work_queue
 from app.domain.workflow.acting import MAX_REASON, Acting, Command
 from app.domain.workflow.content import (
@@ -34,6 +37,8 @@ from app.domain.workflow.people import holders, in_words, who_else
 from app.domain.workflow.process_row import ProcessRow, lock_process
 from app.domain.workflow.rejecting import rejecting
 from app.domain.workflow.released import Released, may_begin
+from app.domain.workflow.rule_answers import apply_answer, ask_rules
+from app.domain.workflow.signed_content import keep_signed
 from app.domain.workflow.states import (
     TRANSITIONS,
     Guard,
@@ -55,6 +60,7 @@ from app.domain.workflow.ways import (
 )
 from app.domain.workflow.writing import Written, write
 
+FORGET_ARRIVAL = text("UPDATE process_run SET arrived_at = NULL, arrival = NULL, wait_until_at = NULL WHERE id = :id")
 _TRACKED = (
     "state", "assignee_id", "maker_id", "round", "attempt", "level", "review_by", "reason", "comment", "snapshot_hash",
 )  # fmt: skip
@@ -179,7 +185,11 @@ async def _perform(
         raise await refused(uow, row, refusal)
     way, content_hash, output = open_ways[0], None, None
     if rule.content:
-        way, content_hash, output = await _accepted_content(uow, rule, row, command, open_ways)
+        way, content_hash, output, content = await _accepted_content(uow, rule, row, command, open_ways)
+        if rule.name is Name.APPROVE and row.kind is ProcessKind.SIGN_OFF:
+            await keep_signed(uow, row, content)
+        if rule.name is Name.SUBMIT and row.rule is not None:
+            row = await _routed(uow, row)
     acting = way.acting
     command = replace(command, unmet=await _controls_not_met(uow, row) if rule.name in _OF_LEADS else ())
     now_is = after(rule, row, command, acting, now=uow.now, content_hash=content_hash)
@@ -190,6 +200,8 @@ async def _perform(
         raise await refused(uow, row, closed)
     with by_authority(uow, acting):
         written = await write(uow, command, row, now_is, acting)
+        if row.kind is ProcessKind.WAIT_FOR and rule.name in (Name.REOPEN, Name.REDO):
+            await uow.execute(FORGET_ARRIVAL, {"id": row.id})
         doubted = await pass_on(uow, row, now_is) if row.output_before is not None else ()
         await _tell(uow, command, row, now_is, written)
         _audit(uow, command, row, now_is, written=written, decision=way.decision, acting=acting, over=over)
@@ -255,8 +267,8 @@ async def _command(
 
 async def _accepted_content(
     uow: UnitOfWork, rule: Transition, row: ProcessRow, command: Command, ways: Sequence[Way]
-) -> tuple[Way, str, str]:
-    """Check what is handed in or signed; return the first way that may, the hash, and that of what has come out."""
+) -> tuple[Way, str, str, Content]:
+    """Check what is handed in or signed; return the first way that may, the hash, that of what has come out, and it."""
     content = await read_content(uow, row)
     submitting = rule.name is Name.SUBMIT
     comment = command.comment if submitting and command.comment is not None else row.comment
@@ -265,14 +277,23 @@ async def _accepted_content(
         raise _incomplete(row, rule, unmet)
     signature, output = digest(content, row, comment), output_digest(content, comment)
     if submitting:
-        return ways[0], signature, output
+        return ways[0], signature, output, content
     first: Refusal | None = None
     for way in ways:
         refusal = check_signing(row, content, signature, way.acting)
         if refusal is None:
-            return way, signature, output
+            return way, signature, output, content
         first = first or refusal
     raise await refused(uow, row, first)
+
+
+async def _routed(uow: UnitOfWork, row: ProcessRow) -> ProcessRow:
+    """With as many levels as the rule of the process says for what is handed in."""
+    routing = (await ask_rules(uow, (row.id,), Moment.SUBMIT)).get(row.id)
+    if routing is None:
+        return row
+    _, levels = await apply_answer(uow, row, routing, moment=Moment.SUBMIT)
+    return replace(row, levels=levels)
 
 
 async def _controls_not_met(uow: UnitOfWork, row: ProcessRow) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from models.registry import Registry
 from models.schema import EntityDef, EntityKind, FieldDef, FieldType
 from tests.factories import add_row
 
-TEXTUAL = (FieldType.TEXT, FieldType.LONG_TEXT, FieldType.MARKDOWN, FieldType.CODE, FieldType.SECRET)
+TEXTUAL = (FieldType.TEXT, FieldType.LONG_TEXT, FieldType.MARKDOWN, FieldType.CODE)
 
 # Columns that a constraint of the entity ties to others, or that must not be filled at random.
 GIVEN: Mapping[str, Mapping[str, Any]] = {
@@ -23,13 +23,15 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     "sla_clock": {"next_fire_at": None},
     "user": {"locked_until": None, "deleted_at": None},
     "saved_view": {"shared": False},
+    "process_candidate": {"user_id": None},
+    "delegation": {"valid_until": datetime(2099, 1, 1, tzinfo=UTC), "revoked_at": None},
     "file": {"deleted_at": None},
     "process_dependency": {"other_workflow_id": None, "other_process": None, "run_selector": None},
     "process_run": {"makers": [], "signers": [], "state_before_hold": None},
 }
 
 # Entities whose row refers to two different rows of one entity.
-BETWEEN_TWO = frozenset({"process_dependency"})
+BETWEEN_TWO = frozenset({"process_dependency", "delegation"})
 
 
 class Rows:
@@ -91,11 +93,14 @@ class Rows:
 
     async def _another(self, name: str) -> UUID | None:
         """A second row of an entity, for a record that refers to two different ones."""
-        if name in self.given:
-            return self.given[name]
-        first = self.ids.pop(name)
+        given, first = self.given, self.ids.pop(name, None)
+        self.given = {entity: id_ for entity, id_ in given.items() if entity != name}
         second = await self.make(name)
-        self.ids[name] = first
+        self.given = given
+        if first is not None:
+            self.ids[name] = first
+        else:
+            del self.ids[name]
         return second
 
     async def _value(self, entity: EntityDef, field: FieldDef) -> dict[str, Any]:
@@ -129,11 +134,14 @@ class Rows:
             case FieldType.DATETIME:
                 return {field.name: self.uow.now}
             case FieldType.DURATION:
-                return {field.name: self.duration}
+                return {field.name: self.duration or (timedelta(minutes=5) if field.required else None)}
             case FieldType.TIME:
                 return {field.name: time(16, 30)}
+            case FieldType.SECRET:
+                return {field.name: f"{mark} secret {self._number}".encode()}
             case FieldType.JSON:
                 return {field.name: {"of": mark}}
             case _ if field.type in TEXTUAL:
                 return {field.name: self._text(field, f"{mark} {entity.name} {self._number}")}
-        return {field.name: self._number if field.max is None else min(self._number, int(field.max))}
+        most = 1 if (field.precision or 99) - (field.scale or 0) < 4 else field.max
+        return {field.name: self._number if most is None else min(self._number, int(most))}

@@ -20,7 +20,7 @@ from app.domain.finance.overview import DailyPnl, daily_pnl
 from app.domain.workflow.my_work import Part, WorkItem, my_work
 from app.domain.workflow.overview import Punctuality, activity, latest_business_date, punctuality
 from app.domain.workflow.queries import RunSummary, list_runs
-from app.domain.workflow.reopening_queries import RequestToConfirm, requests_to_confirm
+from app.domain.workflow.reopening_queries import RequestToConfirm, may_confirm, requests_to_confirm
 from app.domain.workflow.states import ProcessState, RunState
 from app.domain.workflow.ways import reading_for_others
 
@@ -43,7 +43,6 @@ async def home_page(visit: Visit) -> Response:
     chosen = visit.request.query_params.get("work", "")
     async with visit.uow() as uow:
         work = await my_work(uow, limit=MOST_WORK)
-        asked = await requests_to_confirm(uow)
         formats, now = visit.formats, uow.now
         shown = [item for item in work if not chosen or item.part == chosen]
         async with reading_for_others(uow):
@@ -55,14 +54,17 @@ async def home_page(visit: Visit) -> Response:
             going = [run.id for run in runs if run.state is RunState.ACTIVE]
             ids = [item.id for item in shown]
             predicted = await forecast_view.chips(visit, uow, run_ids=going, process_run_ids=ids)
+            confirms = may_confirm(uow)
+        asked = await requests_to_confirm(uow) if confirms else []
+        at_risk = forecast_view.at_risk(predicted, going)
         return await visit.page(
             uow,
             "steps/home.html",
             "Home",
-            headline=_headline(work, runs, formats, now, forecast_view.at_risk(predicted, going)),
+            headline=_headline(len(asked), work, runs, formats, now=now, at_risk=at_risk),
             topics=["runs", "entity:process_run", f"user:{visit.actor.id}"],
             refresh_href="/" + (f"?{urlencode({'work': chosen})}" if chosen else ""),
-            tiles=_tiles(work, runs, record, pnl, formats=formats, now=now),
+            tiles=_tiles(len(asked), work, runs, record, pnl, formats=formats, now=now),
             parts=[
                 {
                     "label": label,
@@ -85,11 +87,12 @@ async def home_page(visit: Visit) -> Response:
 
 
 def _headline(
-    work: Sequence[WorkItem], runs: Sequence[RunSummary], formats: Formats, now: datetime, at_risk: str
+    asked: int, work: Sequence[WorkItem], runs: Sequence[RunSummary], formats: Formats, *, now: datetime, at_risk: str
 ) -> str:
     """What matters, in one or two sentences."""
     dues = [item.due_at for item in work if item.due_at and item.due_at <= now + timedelta(hours=1)]
-    mine = f"{len(work)} {'item' if len(work) == 1 else 'items'} for you" if work else "Nothing waits for you"
+    count = asked + len(work)
+    mine = f"{count} {'item' if count == 1 else 'items'} for you" if count else "Nothing waits for you"
     if dues:
         mine += f", {len(dues)} due by {formats.local(max(dues)):%H:%M}"
     late = sum(bool(run.progress.late) for run in runs)
@@ -100,6 +103,7 @@ def _headline(
 
 
 def _tiles(
+    asked: int,
     work: Sequence[WorkItem],
     runs: Sequence[RunSummary],
     record: Punctuality,
@@ -144,10 +148,10 @@ def _tiles(
     tiles.append(
         _tile(
             "Waiting for you",
-            str(len(work)),
+            str(asked + len(work)),
             "",
             href="/",
-            note="next due first" if upcoming else "all done",
+            note="next due first" if upcoming else "to confirm" if asked else "all done",
             items=[
                 {"label": item.label, "due": due_view(item.due_at, finished_at=None, closed=False, formats=formats)}
                 for item in upcoming

@@ -13,7 +13,7 @@ from uuid import UUID
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response, StreamingResponse
 
-from admin_views import forecast_view, process_parts, process_trail, process_view, reopening_view
+from admin_views import forecast_view, process_parts, process_trail, process_view, process_waiting, reopening_view
 from admin_views.pages import PageRoute
 from admin_views.process_view import PATHS, Drawn, Refused
 from admin_views.visit import Visit, record_id
@@ -263,7 +263,7 @@ def _page(visit: Visit, drawn: Drawn, figures: NodeFigures | None) -> dict[str, 
         "head": process_view.head(drawn),
         "deadline": process_view.deadline(drawn),
         "actions": process_view.actions(drawn),
-        "blocked": process_view.blocked(drawn),
+        "blocked": process_waiting.blocked(drawn),
         "approvals": process_trail.approvals(drawn),
         "comment": _comment(drawn),
         "dependencies": process_trail.dependencies(drawn),

@@ -23,6 +23,10 @@ SAID = {
     Name.REVALIDATE: "Valid as it was: what it builds on has the same result",
     Name.REDO: "Begins again: what it builds on has another result",
 }  # fmt: skip
+ENTRIES = {
+    "reopen": "Opened it again", "request_reopening": "Asked to open it again",
+    "decline_reopening": "Declined to open it again",
+}  # fmt: skip
 
 
 def approvals(drawn: Drawn) -> dict[str, Any] | None:
@@ -192,6 +196,9 @@ def _transition_line(drawn: Drawn, line: HistoryLine) -> dict[str, Any]:
         what = f"{what}, attempt {line.attempt}"
     if line.name is Name.APPROVE and line.snapshot_hash:
         what = f"{what}, signed {short_hash(line.snapshot_hash)}"
+    reason = line.reason
+    if line.name in (Name.STALE, Name.BLOCK) and reason:  # a sentence of the platform, and not what somebody said
+        what, reason = f"{what}: {reason}", None
     changes: list[dict[str, Any]] = []
     if line.from_state is not line.to_state:
         changes.append({"label": "State", "before": line.from_state.label, "after": line.to_state.label})
@@ -200,7 +207,7 @@ def _transition_line(drawn: Drawn, line: HistoryLine) -> dict[str, Any]:
     if line.comment:
         changes.append({"label": "Comment", "before": None, "after": line.comment})
     done = Stamp(line.actor, line.actor_id, line.at)
-    return {**_line(drawn, done, what, reason=line.reason, changes=changes), "on_behalf_of": line.on_behalf_of}
+    return {**_line(drawn, done, what, reason=reason, changes=changes), "on_behalf_of": line.on_behalf_of}
 
 
 def _entry_line(drawn: Drawn, entry: Entry) -> dict[str, Any]:
@@ -214,7 +221,7 @@ def _entry_line(drawn: Drawn, entry: Entry) -> dict[str, Any]:
         changes = [{"label": "Comment", "before": None, "after": _plain(entry.after.get("comment"))}]
         changes = changes if drawn.may_prepare else []
     else:
-        what = entry.command.replace("_", " ").capitalize()
+        what = ENTRIES.get(entry.command) or entry.command.replace("_", " ").capitalize()
         changes = [
             {"label": name.replace("_", " ").capitalize(), "before": entry.before.get(name), "after": _plain(value)}
             for name, value in entry.after.items()

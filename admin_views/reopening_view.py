@@ -1,7 +1,7 @@
 """What the pages show of work that is opened again: plain values only."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -133,7 +133,7 @@ def statement_page(statement: Statement, run_id: UUID, label: str, visit: Visit)
                 "label": "Restated from",
                 "value": visit.formats.instant(head.superseded_at) if head.superseded_at else "",
             },
-            {"label": "Business date", "value": content["business_date"]},
+            {"label": "Business date", "value": visit.formats.date(date.fromisoformat(content["business_date"]))},
             {"label": "Run", "value": content["reference"]},
         ],
         "processes": processes,

@@ -144,7 +144,7 @@ async def reopen(
                 )
             )
             return Reopening(id_, "requested")
-        return await _do(uow, row, id_, reason, impact)
+        return await _do(uow, row, id_, reason, impact=impact, who=uow.actor.name)
 
 
 async def confirm_reopening(uow: UnitOfWork, *, reopening_id: UUID) -> Reopening:
@@ -162,7 +162,11 @@ async def confirm_reopening(uow: UnitOfWork, *, reopening_id: UUID) -> Reopening
     with by_authority(uow, acting):
         await _decide(uow, reopening_id, "done", None)
         _audit(uow, "reopen", row, request["reason"], impact=impact, acting=acting)
-        return await _do(uow, row, reopening_id, request["reason"], impact)
+        asked_by = await uow.scalar(
+            text("SELECT name FROM app_user WHERE id = :id"), {"id": request["requested_by_id"]}
+        )
+        who = f"{asked_by or 'STEPS'}, confirmed by {uow.actor.name}"
+        return await _do(uow, row, reopening_id, request["reason"], impact=impact, who=who)
 
 
 async def decline_reopening(uow: UnitOfWork, *, reopening_id: UUID, reason: str) -> Reopening:
@@ -196,7 +200,9 @@ async def doubt_in(uow: UnitOfWork, *, run_id: UUID, roots: list[UUID], why: str
 # -- doing it ----------------------------------------------------------------------------------------------------------
 
 
-async def _do(uow: UnitOfWork, row: ProcessRow, reopening_id: UUID, reason: str, impact: Impact) -> Reopening:
+async def _do(
+    uow: UnitOfWork, row: ProcessRow, reopening_id: UUID, reason: str, *, impact: Impact, who: str
+) -> Reopening:
     why = f"“{row.label}” was opened again: {reason}"
     if row.run_state is RunState.DONE:
         number = await _keep_statement(uow, row.run_id, why)
@@ -206,7 +212,7 @@ async def _do(uow: UnitOfWork, row: ProcessRow, reopening_id: UUID, reason: str,
     await uow.execute(REMEMBER, {"id": row.id})
     marked = await mark(uow, run_id=row.run_id, roots=[row.id], why=why, opened=1)
     again = await lock_process(uow, row.id)
-    await engine_transition(uow, again, Name.REOPEN, reason=f"{uow.actor.name}: {reason}")
+    await engine_transition(uow, again, Name.REOPEN, reason=f"{who}: {reason}")
     others = {each.run_id for each in impact.affected if each.run is not None}
     for run_id in sorted(others):
         uow.enqueue(DOUBT_ACROSS, {"run_id": run_id, "roots": [row.id, *marked.stale], "why": why})

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from app.core.errors import NotFound
 from app.core.uow import UnitOfWork
+from app.domain.access.decisions import decide
 from app.domain.access.scope import require_in_scope
 from app.domain.workflow.acting import Acting
 from app.domain.workflow.decisions import Refusal
@@ -143,6 +144,11 @@ def may_reopen(uow: UnitOfWork, row: ProcessRow) -> bool:
         return False
     ways = ways_to_act(uow, row, REOPEN)
     return any(uow.actor.is_system or way.acting.grant_for(row) is not None for way in ways)
+
+
+def may_confirm(uow: UnitOfWork) -> bool:
+    """Whether the actor's roles, as they are in the unit of work, decide requests anywhere."""
+    return decide(uow.resources.policy, uow.registry, uow.actor, CONFIRM, "process_run") is not None
 
 
 async def requests_to_confirm(uow: UnitOfWork) -> list[RequestToConfirm]:

@@ -120,6 +120,7 @@ CHANGE_AND_END = text(_CHANGE + _END).bindparams(*_JSON, _BEGUN, _HANDS)
 
 SETTLE_ACROSS = "workflow.settle_across"
 
+_DECIDED_ANEW = (Name.REJECT, Name.REOPEN, Name.REDO)
 _DECISIONS = {Name.APPROVE: "approved", Name.REJECT: "rejected"}
 
 
@@ -180,8 +181,8 @@ def _values(command: Command, before: ProcessRow, row: ProcessRow, acting: Actin
         "skip_reason": row.skip_reason,
         "on_behalf_of_id": acting.actor.on_behalf_of,
         "details": {"controls_not_met": list(command.unmet)} if command.unmet else None,
-        # A rejection takes back the signatures of the levels that are decided anew.
-        "void_from": (command.to_level or 0) if command.name is Name.REJECT else None,
+        # What is decided anew takes back the signatures: from the level on to which it is rejected, or all of them.
+        "void_from": (command.to_level or 0) if command.name in _DECIDED_ANEW else None,
         "reason_code": command.reason_code,
         "to_level": command.to_level,
         "ready_at": row.ready_at,

@@ -104,6 +104,7 @@ async def test_a_second_person_confirms_and_who_asked_reads_why_they_cannot(sign
     home = text_of(await lead.get("/?work=to_approve"))
     assert "To approve 1" in home
     assert "Open again: A" in home
+    assert "1 item for you" in home
     assert "Open again" not in text_of(await preparer.get("/"))
     found = re.search(rf'action="({path}/reopenings/[^/"]+)/confirm"', theirs.text)
     assert found

@@ -181,6 +181,8 @@ async def test_a_finished_run_is_kept_as_it_was_signed_and_restated(bank: Bank) 
     await bank.do("approve", "c", "controller2")
     assert (await bank.the_run())["state"] == "done"
     assert await _scalar(bank, "SELECT content -> 'processes' -> 0 ->> 'comment' FROM run_statement") == "first"
+    standing = "SELECT count(*) FROM process_approval WHERE voided_at IS NULL"
+    assert await _scalar(bank, standing) == 2  # b and c were signed anew; those of the first round are taken back
 
 
 async def test_automatic_work_is_given_to_the_workers_again_only_where_its_input_has_changed(bank: Bank) -> None:

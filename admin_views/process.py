@@ -13,7 +13,15 @@ from uuid import UUID
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response, StreamingResponse
 
-from admin_views import forecast_view, process_parts, process_trail, process_view, process_waiting, reopening_view
+from admin_views import (
+    forecast_view,
+    process_kinds,
+    process_parts,
+    process_trail,
+    process_view,
+    process_waiting,
+    reopening_view,
+)
 from admin_views.pages import PageRoute
 from admin_views.process_view import PATHS, Drawn, Refused
 from admin_views.visit import Visit, record_id
@@ -26,7 +34,7 @@ from app.domain.finance.node_figures import NodeFigures, node_figures
 from app.domain.jobs import runs as job_runs
 from app.domain.workflow.decisions import Refusal, check_preparing
 from app.domain.workflow.people import holders
-from app.domain.workflow.preparation import answer_item, save_comment
+from app.domain.workflow.preparation import answer_item, answer_question, save_comment
 from app.domain.workflow.process_page import ProcessDetail, process_detail
 from app.domain.workflow.process_record import ProcessRecord, process_record
 from app.domain.workflow.process_row import read_process
@@ -95,6 +103,19 @@ async def checklist_page(visit: Visit) -> Response:
 
     done = await _change(visit, id_, place="checklist", typed={}, change=change)
     return done if isinstance(done, Response) else visit.go(f"/processes/{id_}#checklist")
+
+
+async def question_page(visit: Visit) -> Response:
+    """Answer a question, or take the answer back."""
+    id_, form = _process_id(visit), await visit.form()
+    question, answer, comment = (_text(form, name) for name in ("question", "answer", "comment"))
+
+    async def change(uow: UnitOfWork) -> None:
+        await answer_question(uow, process_run_id=id_, question=question, answer=answer, comment=comment)
+
+    typed = {"answer": answer, "comment": comment}
+    done = await _change(visit, id_, place=f"question-{question}", typed=typed, change=change)
+    return done if isinstance(done, Response) else visit.go(f"/processes/{id_}#questions")
 
 
 async def comment_page(visit: Visit) -> Response:
@@ -270,6 +291,9 @@ def _page(visit: Visit, drawn: Drawn, figures: NodeFigures | None) -> dict[str, 
         "history": process_trail.history(drawn),
         "figures": process_parts.figures(drawn, figures, breach) if figures is not None else None,
         "checklist": process_parts.checklist(drawn),
+        "questions": process_kinds.questions(drawn),
+        "signed": process_kinds.signed(drawn),
+        "wait": process_kinds.wait(drawn),
         "evidence": process_parts.evidence(drawn),
         "results": process_parts.results(drawn) if row.kind is not ProcessKind.AUTOMATIC else [],
         "jobs": process_parts.jobs(drawn, may_retry=may_retry, may_abort=may_abort),
@@ -294,7 +318,11 @@ def _comment(drawn: Drawn) -> dict[str, Any] | None:
 def _error_above(drawn: Drawn) -> str:
     """A refusal whose place is not on the page any more, such as the button of a step that somebody else has taken."""
     refused = drawn.refused
-    if refused is None or refused.place in ("checklist", "files", "jobs") or refused.place.startswith("breach-"):
+    if (
+        refused is None
+        or refused.place in ("checklist", "files", "jobs")
+        or refused.place.startswith(("breach-", "question-"))
+    ):
         return ""
     shown = {action.name.value for action in drawn.detail.actions if action.allowed and asks(action.name)}
     return "" if refused.place in shown else refused.error.detail
@@ -411,6 +439,7 @@ ROUTES: tuple[PageRoute, ...] = (
     PageRoute("/processes/{id}", process_page),
     PageRoute("/processes/{id}/transitions/{name}", transition_page, ("POST",)),
     PageRoute("/processes/{id}/checklist", checklist_page, ("POST",)),
+    PageRoute("/processes/{id}/questions", question_page, ("POST",)),
     PageRoute("/processes/{id}/comment", comment_page, ("POST",)),
     PageRoute("/processes/{id}/breaches/{breach_id}", breach_page, ("POST",)),
     PageRoute("/processes/{id}/files", attach_page, ("POST",)),

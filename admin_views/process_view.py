@@ -157,6 +157,7 @@ def head(drawn: Drawn) -> dict[str, Any]:
             {"label": "Added", "value": "while the run was under way" if row.ad_hoc else None},
             {"label": "Kind", "value": f"{KINDS[row.kind]}{levels}"},
             {"label": "Action", "value": row.action},
+            {"label": "Rule", "value": f"{row.rule}: {names.routed}" if row.rule and names.routed else row.rule},
             {"label": "Version", "value": f"v{names.version_number}"},
         ],
         "previous_href": _process(drawn.record.previous_id),
@@ -370,7 +371,12 @@ def _refusals(drawn: Drawn, refused: Sequence[ActionState]) -> list[dict[str, An
 
 def _missing(unmet: Sequence[Requirement]) -> list[dict[str, str]]:
     """What has to be there first, with the part of the page where it is done."""
-    parts = {Guard.CHECKLIST.value: "#checklist", Guard.EVIDENCE.value: "#evidence", Guard.COMMENT.value: "#decide"}
+    parts = {
+        Guard.QUESTION.value: "#questions",
+        Guard.CHECKLIST.value: "#checklist",
+        Guard.EVIDENCE.value: "#evidence",
+        Guard.COMMENT.value: "#decide",
+    }
     return [{"text": item.satisfy, "href": parts.get(item.guard, "#figures")} for item in unmet]
 
 

@@ -14,6 +14,7 @@ from app.domain.workflow.content import Content, Requirement, read_content
 from app.domain.workflow.neighbours import Blocked, Neighbour, blocked_by, neighbours, predecessors, successors
 from app.domain.workflow.process_row import ProcessRow, read_process
 from app.domain.workflow.reopening_queries import OpenRequest, may_reopen, open_request
+from app.domain.workflow.signed_content import Signed, signed_now
 from app.domain.workflow.states import Name, ProcessState
 from app.domain.workflow.ways import require_principal, require_visible
 
@@ -24,6 +25,8 @@ READ_NAMES = text(
 SELECT p.stage_run_id, s.label AS stage, r.label AS run_label, r.version_id, v.number AS version_number, r.row_version,
        n.label AS node_label, u.name AS assignee, m.name AS maker, d.instructions, d.deadline, d.warn_minutes,
        p.expected_minutes, p.critical, p.rank, k.name AS skip_requested_by, p.stale_reason,
+       d.wait_kind, d.wait_pattern, d.wait_event, d.wait_until, p.wait_until_at,
+       coalesce(p.routed ->> 'reason', '') AS routed,
        EXISTS (SELECT FROM process_reopening q WHERE q.process_run_id = p.id AND q.state = 'requested') AS to_confirm,
        (SELECT jsonb_agg(jsonb_build_object('code', x.code, 'label', x.label) ORDER BY x.rank, x.label)
         FROM rejection_reason x WHERE x.active)::text AS reasons
@@ -83,6 +86,12 @@ class Names:
     critical: bool
     rank: int
     skip_requested_by: str | None
+    wait_kind: str | None
+    wait_pattern: str | None
+    wait_event: str | None
+    wait_until: str | None
+    wait_until_at: datetime | None
+    routed: str  # why its rule has decided as it did
     stale_reason: str | None
     to_confirm: bool  # somebody wants it to be opened again
     reasons: tuple[tuple[str, str], ...]  # code and label of what a rejection may name
@@ -142,6 +151,7 @@ class ProcessDetail:
     actions: tuple[ActionState, ...]
     request: OpenRequest | None  # to open it again
     may_reopen: bool
+    signed: Signed | None  # of a sign-off: what it stands for
 
 
 async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail:
@@ -171,6 +181,7 @@ async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail
         actions=tuple(await actions_on(uow, row, content, found)),
         request=await open_request(uow, row) if names["to_confirm"] else None,
         may_reopen=may_reopen(uow, row) and not names["to_confirm"],
+        signed=await signed_now(uow, row, content),
     )
 
 

@@ -24,10 +24,12 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     "user": {"locked_until": None, "deleted_at": None},
     "saved_view": {"shared": False},
     "process_candidate": {"user_id": None},
+    "migration_plan": {"mapping": []},
+    "migration_item": {"outcome": None},
     "delegation": {"valid_until": datetime(2099, 1, 1, tzinfo=UTC), "revoked_at": None},
     "file": {"deleted_at": None},
     "process_dependency": {"other_workflow_id": None, "other_process": None, "run_selector": None},
-    "process_run": {"makers": [], "signers": [], "state_before_hold": None},
+    "process_run": {"makers": [], "signers": [], "state_before_hold": None, "state_before_stale": None},
 }
 
 # Entities whose row refers to two different rows of one entity.

@@ -2,7 +2,8 @@
 
 from sqlalchemy import text
 
-from tests.admin.pages.test_process import Site, text_of
+from tests.admin.pages.conftest import Site
+from tests.admin.pages.test_process import text_of
 from tests.factories import SYSTEM
 from tests.service.workflow.bank import approval, manual
 

@@ -76,7 +76,8 @@ WITH v AS (
 INSERT INTO process_dependency (id, version_id, predecessor_id, successor_id, edge_type, hardness, accepts,
                                 created_at, updated_at)
 SELECT uuidv7(), b.version_id, a.id, b.id, 'FS', 'hard', '{done,skipped}', now(), now()
-FROM p b JOIN p a ON a.rank = b.rank - 1 OR a.rank = b.rank - 10 WHERE b.rank % 10 <> 1
+FROM p b CROSS JOIN LATERAL (VALUES (b.rank - 1), (b.rank - 10)) AS before (rank) JOIN p a ON a.rank = before.rank
+WHERE b.rank % 10 <> 1
 """
 PUBLISH = "UPDATE workflow_version SET state = 'published'"
 RAW_RUN = """

@@ -1,4 +1,4 @@
-"""The designer: a version of a workflow as a tree with an editor beside it; a published one is shown the same, fixed."""
+"""The designer: a version of a workflow as a tree with an editor beside it; a published one is shown too, fixed."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -255,7 +255,7 @@ class UnitOfWork:
         self._events.append(event)
 
     def forget(self) -> None:
-        """Drop what was to go with the changes since the last checkpoint, after they were rolled back to a savepoint."""
+        """Drop what was to go with the changes since the last checkpoint, once they were rolled back to a savepoint."""
         self._entries, self._jobs, self._topics, self._events = [], [], {}, []
 
     async def dispatch(self) -> None:

@@ -29,7 +29,17 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     "delegation": {"valid_until": datetime(2099, 1, 1, tzinfo=UTC), "revoked_at": None},
     "file": {"deleted_at": None},
     "process_dependency": {"other_workflow_id": None, "other_process": None, "run_selector": None},
-    "process_run": {"makers": [], "signers": [], "state_before_hold": None, "state_before_stale": None},
+    "process_run": {
+        "makers": [],
+        "signers": [],
+        "state_before_hold": None,
+        "state_before_stale": None,
+        "level_due": {},
+        "arrival": None,
+        "routed": None,
+        "signed_content": None,
+    },
+    "run_forecast": {"critical_path": []},
 }
 
 # Entities whose row refers to two different rows of one entity.

@@ -26,7 +26,8 @@ BUILDS_ON_FIGURES = """
     SELECT b.run_id, q.id FROM before b JOIN process_edge e ON e.successor_id = b.id AND e.run_id = b.run_id
     JOIN process_run q ON q.id = e.predecessor_id AND q.run_id = b.run_id
 ) SELECT EXISTS (SELECT FROM before b JOIN process_run p ON p.id = b.id JOIN process d ON d.id = p.process_id
-                 WHERE b.id <> :process_run_id AND d.action IN ('finance.compute_pnl', 'finance.roll_up', 'finance.test_thresholds')))
+                 WHERE b.id <> :process_run_id
+                   AND d.action IN ('finance.compute_pnl', 'finance.roll_up', 'finance.test_thresholds')))
 """
 
 

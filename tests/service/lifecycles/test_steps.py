@@ -93,9 +93,9 @@ async def test_an_approver_counts_once_and_is_neither_creator_nor_last_editor(ba
     changer = await bank.stored_actor("preparer", "controller")
     async with bank.runtime.uow(changer) as uow:
         await update_record(uow, "trade", record["id"], {"trader": "X"}, expected_version=2)
-    with pytest.raises(TransitionRefused, match="You created .* Rule: who creates it must not approve it"):
+    with pytest.raises(TransitionRefused, match=r"You created .* Rule: who creates it must not approve it"):
         await _step(bank, maker, record["id"], "confirm")
-    with pytest.raises(TransitionRefused, match="You changed .* Rule: who changed it last"):
+    with pytest.raises(TransitionRefused, match=r"You changed .* Rule: who changed it last"):
         await _step(bank, changer, record["id"], "confirm")
     await _step(bank, editor, record["id"], "confirm")
     with pytest.raises(TransitionRefused, match="You have approved this already"):

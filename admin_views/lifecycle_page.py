@@ -23,6 +23,7 @@ from models.lifecycle import LifecycleDef
 from models.schema import EntityDef
 
 READ_HEAD = text("SELECT * FROM lifecycle WHERE id = :id")
+LOCK_HEAD = text("SELECT * FROM lifecycle WHERE id = :id FOR UPDATE")
 GONE = "There is no such lifecycle."
 
 
@@ -189,8 +190,9 @@ def _chosen(visit: Visit, impact: Impact, *, drafts: bool) -> VersionSummary | N
     return draft or published or (impact.versions[0] if impact.versions else None)
 
 
-async def head_of(uow: UnitOfWork, id_: UUID) -> dict[str, Any]:
-    row = (await uow.execute(READ_HEAD, {"id": id_})).mappings().first()
+async def head_of(uow: UnitOfWork, id_: UUID, *, lock: bool = False) -> dict[str, Any]:
+    """The lifecycle's row. `lock`: it is about to be written, and nobody else may change it meanwhile."""
+    row = (await uow.execute(LOCK_HEAD if lock else READ_HEAD, {"id": id_})).mappings().first()
     if row is None:
         raise NotFound(GONE)
     return dict(row)

@@ -138,7 +138,7 @@ async def save_page(visit: Visit) -> Response:
     try:
         async with visit.uow() as uow:
             authorize(uow, "configure", "lifecycle")
-            head = await head_of(uow, id_)
+            head = await head_of(uow, id_, lock=True)
             entity = uow.registry.entities.get(head["entity"])
             definition, problems = definition_from(rows, _definition_head(head), entity, uow.registry)
             if definition is None:

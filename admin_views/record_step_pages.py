@@ -28,12 +28,15 @@ async def show_record(
     """The record with its state, its steps, and the tab that was asked for."""
     async with visit.uow() as uow:
         found = await details.read_record(uow, view.entity, id_, tab=tab)
-        steps = None
+        steps, problem = None, None
         if follows_lifecycle(view.entity, found.records[0]):
-            steps = await steps_panel(visit, view, uow, found, refused=refused)
-        elif tab == "steps":
-            tab = "details"
+            try:
+                steps = await steps_panel(visit, view, uow, found, refused=refused)
+            except Conflict as error:  # its lifecycle does not fit any more; the record is still there to be read
+                problem = error.detail
+        tab = "details" if steps is None and tab == "steps" else tab
         page = await details.detail_page(visit, view, uow, found, tab=tab, steps=steps)
+        page["problem"] = problem
         page["log"] = await steps_log(visit, uow, view.entity, id_) if tab == "steps" else None
         status = refused.error.status if refused is not None else 200
         return await visit.page(uow, "steps/detail.html", page["title"], page=page, status=status)

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from app.core.actor import Actor
 from app.domain.entities.service import create_record
@@ -217,3 +217,15 @@ async def test_bulk_steps_need_the_token_and_a_step_that_there_is(desk: Desk) ->
     refused = await stranger.post("/data/trades/steps/submit", {"ids": str(id_), "confirmed": "yes"})
     assert re.findall(r"</i>(Done|Refused)</span>", refused.text) == ["Refused"]
     assert await desk.state(id_) == "captured"
+
+
+async def test_a_record_whose_lifecycle_does_not_fit_any_more_is_still_shown(desk: Desk) -> None:
+    id_ = await desk.trade()
+    async with desk.office.runtime.uow(SYSTEM) as uow:
+        await uow.execute(text("UPDATE lifecycle_transition SET guard = '{\"gone\": 1}' WHERE name = 'submit'"))
+    desk.office.runtime.services["lifecycles"].versions.clear()
+    for tail in ("", "?tab=steps", "?tab=history"):
+        page = await desk.maker.get(f"/data/trades/{id_}{tail}")
+        assert page.status_code == 200
+        assert "cannot be read: it does not fit trade" in page.text
+    assert (await desk.maker.get("/data/trades")).status_code == 200

@@ -93,9 +93,11 @@ async def _sent(client: httpx.AsyncClient, prepared: Any) -> httpx.Response:
         name: value for name, value in prepared.headers.items() if name.lower() not in ("cookie", "authorization")
     }
     request = client.build_request(prepared.method, prepared.url, content=prepared.body)
-    request.headers.update([(name.encode(), _bytes(value)) for name, value in headers.items()])
+    request.headers.update({name: _text(value) for name, value in headers.items()})
     return await client.send(request)
 
 
-def _bytes(value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+def _text(value: str | bytes) -> str:
+    """A header as this client can send it: other letters than those of ASCII become question marks."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    return text.encode("ascii", "replace").decode()

@@ -39,6 +39,14 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
         "routed": None,
         "signed_content": None,
     },
+    "process_edge": {
+        "edge_type": "FS",
+        "hardness": "hard",
+        "lag_unit": None,
+        "lag_amount": None,
+        "condition": None,
+        "outcome": None,
+    },
     "run_forecast": {"critical_path": []},
 }
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from app.core.errors import TransitionRefused
+from app.core.errors import Forbidden, TransitionRefused
 from app.domain.workflow.automation import begin_automatic, finish_automatic
 from app.domain.workflow.reopening import confirm_reopening, impact_of, reopen
 from models.base import uuid7
@@ -144,7 +144,7 @@ class Work:
                 with suppress(TransitionRefused):
                     await self.bank.do("skip", code, "operations", reason="Not needed")
             case "claim":
-                with suppress(TransitionRefused):
+                with suppress(TransitionRefused, Forbidden):  # routed or automatic work belongs to others
                     await self.bank.do("claim", code, "preparer")
 
     async def check(self) -> None:

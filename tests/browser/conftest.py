@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from playwright.async_api import Browser, StorageState, async_playwright, expect
 
 from app.core.embedded import EmbeddedServers
 from tests.browser.person import Person, visitor
-from tests.browser.stack import Stack, running_stack
+from tests.browser.stack import Stack, last_lines, running_stack
 from tests.conftest import TEMPLATE, _admin, _memory, _on
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -40,6 +40,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.timeout(420))
     last = [item for item in here if item.path.name == CHANGES_THE_WORKFLOW]
     items[:] = [item for item in items if item not in last] + last
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure says what the processes of the product wrote last."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and running is not None:
+        report.sections.extend((f"{log.name} of the product", last_lines(log)) for log in running.logs)
+    return report
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")

@@ -80,7 +80,7 @@ def _started(log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
 
-def _last_lines(log: Path) -> str:
+def last_lines(log: Path) -> str:
     return log.read_text()[-4_000:]
 
 
@@ -89,5 +89,5 @@ async def _answering(settings: Settings, web: subprocess.Popen[bytes], log: Path
     give_up_at = loop.time() + START_SECONDS
     while not await asyncio.to_thread(web_answers, settings):
         if web.poll() is not None or loop.time() > give_up_at:
-            raise RuntimeError(f"the web process does not answer:\n{_last_lines(log)}")
+            raise RuntimeError(f"the web process does not answer:\n{last_lines(log)}")
         await asyncio.sleep(0.1)

@@ -49,7 +49,7 @@ async def begin_page(visit: Visit) -> Response:
     comment = str(form.get("comment") or "").replace("\r\n", "\n").strip() or None
     async with visit.uow() as uow:
         job_run_id = await begin_bulk(uow, name=name, targets=targets, comment=comment)
-    return visit.go(f"/work/bulk/{job_run_id}")
+    return visit.go(f"/bulk-work/{job_run_id}")
 
 
 async def result_page(visit: Visit) -> Response:
@@ -69,7 +69,7 @@ def _result(visit: Visit, found: BulkResult) -> dict[str, Any]:
     parts.append(f"{waiting} still to do" if waiting else "")
     return {
         "topics": [f"job_run:{found.job_run_id}", f"user:{visit.actor.id}"],
-        "href": f"/work/bulk/{found.job_run_id}",
+        "href": f"/bulk-work/{found.job_run_id}",
         "job_href": f"/jobs/{found.job_run_id}" if visit.may("read", "job_run") else None,
         "label": TRANSITIONS[name].label,
         "tone": JOB_TONES[found.state],
@@ -126,7 +126,7 @@ def _target(given: Any) -> BulkTarget:
 
 
 ROUTES: tuple[PageRoute, ...] = (
-    PageRoute("/work/bulk", trial_page, ("POST",)),
-    PageRoute("/work/bulk/begin", begin_page, ("POST",)),
-    PageRoute("/work/bulk/{id}", result_page),
+    PageRoute("/bulk-work", trial_page, ("POST",)),
+    PageRoute("/bulk-work/begin", begin_page, ("POST",)),
+    PageRoute("/bulk-work/{id}", result_page),
 )

@@ -23,11 +23,11 @@ from admin_views.details import drawing_of
 from admin_views.forms import Filling
 from admin_views.visit import Visit
 from app.core.errors import NotFound, StepsError, ValidationFailed
+from app.core.findings import Finding, Severity
 from app.core.uow import UnitOfWork
 from app.domain.entities.queries import ListQuery, list_records
 from app.domain.workflow.draft_parts import contents
 from app.domain.workflow.impact import Impact, impact, next_dates, versions_of
-from app.domain.workflow.linter import Finding, Severity
 from app.domain.workflow.publishing import check_version
 from app.domain.workflow.structure import ProcessLine, StageLine, Structure, VersionHead, structure, version_head
 

@@ -9,9 +9,9 @@ from urllib.parse import quote, urlencode
 from admin_views.formats import Formats
 from admin_views.work_words import KIND_ICONS
 from app.core.errors import FieldProblem
+from app.core.findings import Finding, Severity
 from app.domain.workflow.comparing import Difference, Kind, Part, VersionDiff, in_words
 from app.domain.workflow.impact import Impact, VersionSummary
-from app.domain.workflow.linter import Finding, Severity
 from app.domain.workflow.structure import ProcessLine, StageLine, Structure, VersionHead
 
 STATES = {"draft": ("draft", "Draft"), "published": ("done", "Published"), "retired": ("void", "Retired")}

@@ -14,10 +14,10 @@ from admin_views.lifecycle_form import Rows, condition_text, rows_of
 from admin_views.visit import Visit
 from admin_views.wording import sentence, small
 from app.core.errors import FieldProblem, NotFound, StepsError, ValidationFailed
+from app.core.findings import Finding, Severity
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.lifecycles.impact import Impact, VersionSummary, impact_of
-from app.domain.lifecycles.linter import Finding, Severity
 from app.domain.lifecycles.publishing import findings_in, read_checked
 from models.lifecycle import LifecycleDef
 from models.schema import EntityDef

@@ -17,10 +17,10 @@ from admin_views.titles import titles_of
 from admin_views.wording import sentence, small
 from app.core.errors import FieldProblem
 from app.core.filters import FilterError, describe, parse
+from app.core.findings import Finding, Severity
 from app.core.uow import UnitOfWork
 from app.domain.access.fields import readable_fields
 from app.domain.lifecycles.impact import Impact, VersionSummary
-from app.domain.lifecycles.linter import Finding, Severity
 from models.lifecycle import Effect, LifecycleDef, TransitionDef
 from models.registry import Registry
 from models.schema import EntityDef, EntityKind, FieldDef, FieldType

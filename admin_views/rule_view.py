@@ -10,10 +10,10 @@ import orjson
 from admin_views.formats import Formats
 from admin_views.navigation import record_path
 from app.core.audit import plain_value
+from app.core.findings import Severity
 from app.domain.rules.cases import Case, CaseResult
 from app.domain.rules.comparison import Change, Difference
 from app.domain.rules.definitions import Column, RuleContent, RuleField, RuleKind
-from app.domain.rules.findings import Severity
 from app.domain.rules.preview import Preview, Trial
 from app.domain.rules.purposes import CONTRACTS, Purpose
 from app.domain.rules.uses import RuleUse

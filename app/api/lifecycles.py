@@ -13,10 +13,10 @@ from app.api.auth.dependencies import get_actor
 from app.api.bodies import json_response
 from app.api.deps import CurrentUow
 from app.api.idempotency import command
+from app.core.findings import Severity
 from app.core.uow import UnitOfWork
 from app.domain.entities.queries import get_record
 from app.domain.lifecycles.impact import impact_of
-from app.domain.lifecycles.linter import Severity
 from app.domain.lifecycles.publishing import check_version, discard_draft, new_draft_from, publish, source_of_draft
 from app.domain.lifecycles.store import head_of
 

@@ -2,30 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from app.core.filters import FilterError, describe, needs_node_paths, parse
 from app.core.filters.canonical import terms
+from app.core.findings import Finding, Severity, error, warning
 from models.fieldtypes import FIELD_TYPES, FieldError
 from models.lifecycle import CLOSED, Effect, LifecycleDef, TransitionDef
 from models.registry import Registry
 from models.schema import EntityDef
-
-
-class Severity(StrEnum):
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`place`: the state or transition it is about; empty for the whole."""
-
-    severity: Severity
-    rule: str
-    place: str
-    message: str
-    satisfy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +29,11 @@ def lint(lifecycle: LifecycleDef, around: Surroundings) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
 
 
-def _error(rule: str, place: str, message: str, satisfy: str) -> Finding:
-    return Finding(Severity.ERROR, rule, place, message, satisfy)
-
-
-def _warning(rule: str, place: str, message: str, satisfy: str) -> Finding:
-    return Finding(Severity.WARNING, rule, place, message, satisfy)
-
-
 def _entity(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
     entity = around.entity
     if not entity.lifecycle:
         message = f"{entity.label_plural} have no field for the state."
-        yield _error("no_state_field", "", message, "Set `lifecycle: true` in the entity's definition.")
+        yield error("no_state_field", "", message, "Set `lifecycle: true` in the entity's definition.")
     if lifecycle.applies_when:
         yield from _condition(lifecycle.applies_when, "", "applies_when", around)
         yield from _on_record_alone(lifecycle.applies_when, around)
@@ -72,7 +48,7 @@ def _on_record_alone(condition: object, around: Surroundings) -> Iterator[Findin
     for term in terms(node):
         if term.path.hops or needs_node_paths(term):
             message = f"applies_when looks beyond the new record: {describe(term)}."
-            yield _error("condition", "", message, "Use fields of the record itself, and no branch of a tree.")
+            yield error("condition", "", message, "Use fields of the record itself, and no branch of a tree.")
 
 
 def _reach(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
@@ -85,15 +61,15 @@ def _reach(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
     for state in lifecycle.states:
         if state.name not in reached:
             message = f"No way leads from the first state to “{state.label}”."
-            yield _error("unreachable", state.name, message, "Add a transition that leads there, or remove the state.")
+            yield error("unreachable", state.name, message, "Add a transition that leads there, or remove the state.")
         if state.category in CLOSED or leaving[state.name]:
             continue
         message = f"“{state.label}” is an end, and is not marked as one."
-        yield _error(
+        yield error(
             "dead_end", state.name, message, "Give it the category final or void, or a transition that leaves it."
         )
     if not any(state.category in CLOSED for state in lifecycle.states):
-        yield _warning("no_end", "", "No state is final, so no record is ever done.", "Mark the last state as final.")
+        yield warning("no_end", "", "No state is final, so no record is ever done.", "Mark the last state as final.")
 
 
 def _people(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
@@ -110,14 +86,14 @@ def _people(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
         for role in roles:
             if role not in around.roles:
                 message = f"“{label}” names the role {role}, which does not exist."
-                yield _error("unknown_role", place, message, "Choose a role that exists, or create it.")
+                yield error("unknown_role", place, message, "Choose a role that exists, or create it.")
 
 
 def _approvals(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
     for step in lifecycle.transitions:
         if step.approvals.count > 1 and not step.roles:
             message = f"“{step.label}” takes {step.approvals.count} people and names no role."
-            yield _warning("approval_by_anybody", step.name, message, "Name the role that approves.")
+            yield warning("approval_by_anybody", step.name, message, "Name the role that approves.")
 
 
 def _guards(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
@@ -126,7 +102,7 @@ def _guards(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
             yield from _condition(step.guard, step.name, f"the guard of “{step.label}”", around)
         if step.rule and around.rules is not None and step.rule not in around.rules:
             message = f"“{step.label}” asks the rule {step.rule}, which does not exist or is inactive."
-            yield _error("unknown_rule", step.name, message, "Choose a rule that there is, or leave it out.")
+            yield error("unknown_rule", step.name, message, "Choose a rule that there is, or leave it out.")
         for name in step.require_fields:
             if not around.entity.has_field(name):
                 yield _unknown_field(step, name, around)
@@ -135,14 +111,14 @@ def _guards(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
 def _condition(condition: object, place: str, what: str, around: Surroundings) -> Iterator[Finding]:
     try:
         parse(condition, around.entity, around.registry)
-    except FilterError as error:
-        yield _error("condition", place, f"{what}: {error}", "Correct it.")
+    except FilterError as problem:
+        yield error("condition", place, f"{what}: {problem}", "Correct it.")
 
 
 def _unknown_field(step: TransitionDef, name: str, around: Surroundings) -> Finding:
     there = ", ".join(field.name for field in around.entity.fields)
     message = f"“{step.label}” names the field {name}, which {around.entity.label_plural.lower()} do not have."
-    return _error("unknown_field", step.name, message, f"Choose one of: {there}.")
+    return error("unknown_field", step.name, message, f"Choose one of: {there}.")
 
 
 def _effects(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
@@ -163,31 +139,31 @@ def _set_field(step: TransitionDef, effect: Effect, around: Surroundings) -> Ite
     definition = around.entity.field(name)
     if definition.computed or definition.is_live_lookup or name in (around.entity.state_field, "lifecycle_version"):
         message = f"“{step.label}” sets {definition.label}, which is worked out and cannot be set."
-        yield _error("not_settable", step.name, message, "Choose another field.")
+        yield error("not_settable", step.name, message, "Choose another field.")
     elif effect.value is not None and not (isinstance(effect.value, str) and effect.value.startswith("$")):
         try:
             FIELD_TYPES[definition.type].parse(definition, effect.value)
-        except FieldError as error:
-            message = f"“{step.label}” sets {definition.label} to a value that does not fit: {error}."
-            yield _error("value", step.name, message, "Correct the value.")
+        except FieldError as problem:
+            message = f"“{step.label}” sets {definition.label} to a value that does not fit: {problem}."
+            yield error("value", step.name, message, "Correct the value.")
 
 
 def _create_record(step: TransitionDef, effect: Effect, around: Surroundings) -> Iterator[Finding]:
     target = around.registry.entities.get(effect.entity or "")
     if target is None or target.managed:
         message = f"“{step.label}” creates a record of {effect.entity}, which cannot be entered."
-        yield _error("unknown_entity", step.name, message, "Name an entity that people can enter.")
+        yield error("unknown_entity", step.name, message, "Name an entity that people can enter.")
         return
     for name in effect.values:
         if not target.has_field(name):
             message = f"“{step.label}” fills {name} of a {target.label.lower()}, which has no such field."
-            yield _error("unknown_field", step.name, message, "Correct the field's name.")
+            yield error("unknown_field", step.name, message, "Correct the field's name.")
 
 
 def _start_run(step: TransitionDef, effect: Effect, around: Surroundings) -> Iterator[Finding]:
     if around.workflows is not None and effect.workflow not in around.workflows:
         message = f"“{step.label}” starts the workflow {effect.workflow}, which does not exist."
-        yield _error("unknown_workflow", step.name, message, "Name a workflow by its code.")
+        yield error("unknown_workflow", step.name, message, "Name a workflow by its code.")
     day = effect.business_date
     if not day.startswith("$") and not around.entity.has_field(day):
         yield _unknown_field(step, day, around)

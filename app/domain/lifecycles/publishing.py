@@ -13,10 +13,11 @@ from app.core.actor import SYSTEM_ID
 from app.core.audit import AuditEntry
 from app.core.errors import Conflict, FieldProblem, Forbidden, NotFound, StaleVersion, ValidationFailed
 from app.core.events import RecordCreated, RecordDeleted, RecordUpdated
+from app.core.findings import Finding, Severity
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.lifecycles.events import LifecyclePublished
-from app.domain.lifecycles.linter import Finding, Severity, Surroundings, lint
+from app.domain.lifecycles.linter import Surroundings, lint
 from app.domain.lifecycles.store import insert_version, read_definition, versions_of, write_parts
 from models.base import uuid7
 from models.lifecycle import LifecycleDef

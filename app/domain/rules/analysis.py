@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from app.core.findings import Severity
 from app.domain.rules.cells import CellError, read_test
 from app.domain.rules.compiled import column_field
 from app.domain.rules.definitions import Column, HitPolicy, RuleContent
-from app.domain.rules.findings import Finding, Severity
+from app.domain.rules.findings import Finding
 from app.domain.rules.regions import Box, Budget, Domain, TooManyParts, meet, uncovered
 
 MOST_ROWS = 400

@@ -1,13 +1,8 @@
 """What is wrong, or odd, with a rule: a finding names its place in the editor and says what would put it right."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class Severity(StrEnum):
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
+from app.core.findings import Severity
 
 
 @dataclass(frozen=True, slots=True)

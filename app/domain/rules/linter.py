@@ -5,12 +5,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from app.core.findings import Severity
 from app.domain.rules.analysis import analyse
 from app.domain.rules.cells import CellError, Formula, Given, canonical, canonical_answer, read_given, read_test
 from app.domain.rules.compiled import column_field, numeric
 from app.domain.rules.definitions import Column, Row, RuleContent, RuleField, RuleKind
 from app.domain.rules.engine import ZenError, compile_formula, run
-from app.domain.rules.findings import Finding, Severity
+from app.domain.rules.findings import Finding
 from app.domain.rules.names import complaints, names_in
 from app.domain.rules.purposes import CONTRACTS, Purpose
 from app.domain.rules.values import NUMBERS, TYPE_WORDS, BadValue, ValueType, read_answer, zen_json

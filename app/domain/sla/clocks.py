@@ -35,7 +35,19 @@ LEFT JOIN sla_policy s ON s.code = :policy
 WHERE r.id = :run
 """)
 
-_START = text("""
+# Follows CTEs `timed` (the processes whose clocks start, with `warn_at`) and `whole` (the run).
+START_TIMED = """
+INSERT INTO sla_clock (id, row_version, created_at, created_by, updated_at, updated_by, policy_id, record_entity,
+                       record_id, label, node_id, application_id, measure, state, started_at, segment_started_at,
+                       target, warn_minutes, warn_at, due_at, next_fire_at, next_threshold, generation)
+SELECT uuidv7(), 1, :now, :by, :now, :by, :policy, 'process_run', t.id, t.label || ' · ' || whole.reference, t.node_id,
+       t.application_id, 'deadline', 'running', :now, :now, t.due_at - :now, t.warn_minutes, t.warn_at, t.due_at,
+       coalesce(t.warn_at, t.due_at), CASE WHEN t.warn_at IS NULL THEN 'breach' ELSE 'warning' END, 1
+FROM timed t CROSS JOIN whole
+WHERE :policy IS NOT NULL
+ON CONFLICT (policy_id, record_entity, record_id) DO NOTHING
+"""
+_START = text(f"""
 WITH formula AS (
     SELECT * FROM unnest(:formulas, :dues) AS f (formula, due_at)
 ), work AS (
@@ -57,17 +69,7 @@ WITH formula AS (
 ), timed AS (
     SELECT work.*, CASE WHEN warn_minutes > 0 THEN due_at - warn_minutes * interval '1 minute' END AS warn_at FROM work
     WHERE NOT state = ANY(:closed)
-)
-INSERT INTO sla_clock (id, row_version, created_at, created_by, updated_at, updated_by, policy_id, record_entity,
-                       record_id, label, node_id, application_id, measure, state, started_at, segment_started_at,
-                       target, warn_minutes, warn_at, due_at, next_fire_at, next_threshold, generation)
-SELECT uuidv7(), 1, :now, :by, :now, :by, :policy, 'process_run', t.id, t.label || ' · ' || whole.reference, t.node_id,
-       t.application_id, 'deadline', 'running', :now, :now, t.due_at - :now, t.warn_minutes, t.warn_at, t.due_at,
-       coalesce(t.warn_at, t.due_at), CASE WHEN t.warn_at IS NULL THEN 'breach' ELSE 'warning' END, 1
-FROM timed t CROSS JOIN whole
-WHERE :policy IS NOT NULL
-ON CONFLICT (policy_id, record_entity, record_id) DO NOTHING
-""").bindparams(
+) {START_TIMED}""").bindparams(
     bindparam("formulas", type_=ARRAY(Text)),
     bindparam("dues", type_=ARRAY(DateTime(timezone=True))),
     bindparam("closed", type_=ARRAY(Text)),

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from app.core.uow import UnitOfWork
 from app.domain.calendars.deadlines import parse_deadline
 from app.domain.calendars.store import calendar_of_id
-from app.domain.sla.clocks import LONGEST_WARNING_MINUTES
+from app.domain.sla.clocks import LONGEST_WARNING_MINUTES, START_TIMED
 from app.domain.sla.policies import DEFAULT_WARN_MINUTES, PROCESS_DEADLINE, ensure_shipped_policies
 from app.domain.workflow.events import RunMigrated
 from app.domain.workflow.states import CLOSED
@@ -27,7 +27,7 @@ LEFT JOIN sla_policy s ON s.code = :policy
 WHERE r.id = :run
 """)
 
-_FOLLOW = text("""
+_FOLLOW = text(f"""
 WITH formula AS (
     SELECT * FROM unnest(:formulas, :dues) AS f (formula, due_at)
 ), stages AS (
@@ -81,17 +81,7 @@ WITH formula AS (
     WHERE c.record_entity = 'process_run' AND c.state IN ('running', 'paused') AND (
         c.record_id = ANY (:gone)
         OR (c.measure = 'deadline' AND c.record_id IN (SELECT id FROM aimed WHERE open AND due_at IS NULL)))
-)
-INSERT INTO sla_clock (id, row_version, created_at, created_by, updated_at, updated_by, policy_id, record_entity,
-                       record_id, label, node_id, application_id, measure, state, started_at, segment_started_at,
-                       target, warn_minutes, warn_at, due_at, next_fire_at, next_threshold, generation)
-SELECT uuidv7(), 1, :now, :by, :now, :by, :policy, 'process_run', t.id, t.label || ' · ' || whole.reference, t.node_id,
-       t.application_id, 'deadline', 'running', :now, :now, t.due_at - :now, t.warn_minutes, t.warn_at, t.due_at,
-       coalesce(t.warn_at, t.due_at), CASE WHEN t.warn_at IS NULL THEN 'breach' ELSE 'warning' END, 1
-FROM timed t CROSS JOIN whole
-WHERE :policy IS NOT NULL
-ON CONFLICT (policy_id, record_entity, record_id) DO NOTHING
-""").bindparams(
+) {START_TIMED}""").bindparams(
     bindparam("formulas", type_=ARRAY(Text)),
     bindparam("dues", type_=ARRAY(DateTime(timezone=True))),
     bindparam("closed", type_=ARRAY(Text)),

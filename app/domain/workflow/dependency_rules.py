@@ -9,11 +9,12 @@ or the latest that is done, is another one, so that no circle closes.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from app.core.findings import Finding, error, warning
 from app.domain.calendars.deadlines import parse_deadline
 from app.domain.calendars.errors import SlaError
 from app.domain.workflow.definitions import Dependency, ProcessDefinition, WorkflowDefinition
 from app.domain.workflow.edges import EdgeType, Hardness, may_be_the_same_date
-from app.domain.workflow.findings import Finding, OtherWorkflow, Surroundings, error, warning
+from app.domain.workflow.findings import OtherWorkflow, Surroundings
 from app.domain.workflow.graph import find_cycle
 from app.domain.workflow.states import ProcessKind
 

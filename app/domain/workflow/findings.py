@@ -1,27 +1,10 @@
-"""What a check of a definition finds, and what it needs to know of the world outside the definition."""
+"""What the checks of a workflow need to know of the world outside the definition."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from app.domain.workflow.definitions import Dependency
-
-
-class Severity(StrEnum):
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`place` is the code of a process or stage, or empty for the whole; `satisfy` says what to do."""
-
-    severity: Severity
-    rule: str
-    place: str
-    message: str
-    satisfy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +40,3 @@ class Surroundings:
     rules: Mapping[str, RoutingRule] | None = None
     event_problem: Callable[[str, Mapping[str, Any] | None], str | None] | None = None
     condition_problem: Callable[[Mapping[str, Any]], str | None] | None = None
-
-
-def error(rule: str, place: str, message: str, satisfy: str) -> Finding:
-    return Finding(Severity.ERROR, rule, place, message, satisfy)
-
-
-def warning(rule: str, place: str, message: str, satisfy: str) -> Finding:
-    return Finding(Severity.WARNING, rule, place, message, satisfy)

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from app.core.findings import Finding, error, warning
 from app.domain.calendars.deadlines import parse_deadline
 from app.domain.calendars.errors import SlaError
 from app.domain.rules.purposes import Purpose
 from app.domain.workflow.answers import YES_NO
 from app.domain.workflow.definitions import AnswerType, ProcessDefinition, Question, Wait, WaitKind, WorkflowDefinition
 from app.domain.workflow.edges import EdgeType, Hardness
-from app.domain.workflow.findings import Finding, Surroundings, error, warning
+from app.domain.workflow.findings import Surroundings
 from app.domain.workflow.states import ProcessKind
 from app.domain.workflow.table_files import decimal_of
 from app.domain.workflow.wait_patterns import pattern_problem

@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 
+from app.core.findings import Finding, Severity, error, warning
 from app.domain.calendars.calendars import FULL_DAY, WorkingCalendar
 from app.domain.calendars.deadlines import DeadlineFormula, parse_deadline
 from app.domain.calendars.errors import SlaError
 from app.domain.workflow import dependency_rules, kind_rules
 from app.domain.workflow.definitions import WorkflowDefinition
-from app.domain.workflow.findings import Finding, Severity, Surroundings, error, warning
+from app.domain.workflow.findings import Surroundings
 from app.domain.workflow.states import ProcessKind
 
 __all__ = ["Finding", "Severity", "Surroundings", "lint"]

@@ -10,12 +10,13 @@ from sqlalchemy import select, text
 from app.core.audit import AuditEntry
 from app.core.errors import Conflict, FieldProblem, NotFound, ValidationFailed
 from app.core.events import RecordCreated, RecordUpdated
+from app.core.findings import Finding, Severity
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.workflow.definition_reading import read_definition
 from app.domain.workflow.definitions import WorkflowDefinition
 from app.domain.workflow.events import VersionPublished
-from app.domain.workflow.linter import Finding, Severity, lint
+from app.domain.workflow.linter import lint
 from app.domain.workflow.surroundings import surroundings_of
 
 LOCK_VERSION = text(

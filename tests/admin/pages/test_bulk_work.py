@@ -33,11 +33,11 @@ async def test_what_was_chosen_is_tried_then_done_by_a_job_with_a_result_for_eac
     assert [part for _, part in picks] == ["to_approve"]
     rows = [await bank.row(code) for code in "ab"]
     items = [f"{row['id']}:{row['row_version']}" for row in rows]
-    trial = await browser.post("/work/bulk", {"transition": "approve", "item": items})
+    trial = await browser.post("/bulk-work", {"transition": "approve", "item": items})
     assert "1 of 2 can be approved" in text_of(trial)
     assert "maker is not checker" in text_of(trial)
     assert await bank.states() == {"a": "in_review", "b": "in_review"}
-    begun = await browser.post("/work/bulk/begin", {"transition": "approve", "item": items[:1], "comment": "Fine"})
+    begun = await browser.post("/bulk-work/begin", {"transition": "approve", "item": items[:1], "comment": "Fine"})
     path = begun.headers["location"]
     assert "1 still to do" in text_of(await browser.get(path))
     async with site.runtime.uow(bank.people["both"]) as uow:
@@ -52,9 +52,9 @@ async def test_what_was_chosen_is_tried_then_done_by_a_job_with_a_result_for_eac
 async def test_nothing_chosen_leads_back_with_a_word(site: Site) -> None:
     await site.bank.run([manual("a")])
     browser = await site.browser("preparer")
-    answer = await browser.post("/work/bulk", {"transition": "claim"})
+    answer = await browser.post("/bulk-work", {"transition": "claim"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    broken = await browser.post("/work/bulk", {"transition": "claim", "item": "nonsense"})
+    broken = await browser.post("/bulk-work", {"transition": "claim", "item": "nonsense"})
     assert broken.status_code == 400
 
 

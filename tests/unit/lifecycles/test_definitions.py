@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from admin_views.lifecycle_diagram import diagram
 from admin_views.lifecycle_form import code_of, definition_from, rows_of
-from app.domain.lifecycles.linter import Severity, Surroundings, lint
+from app.core.findings import Severity
+from app.domain.lifecycles.linter import Surroundings, lint
 from models.lifecycle import LifecycleDef
 from models.registry import Registry
 

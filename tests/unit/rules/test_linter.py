@@ -5,9 +5,9 @@ from typing import Any
 
 from hypothesis import given, settings
 
+from app.core.findings import Severity
 from app.domain.rules.compiled import compile_rule
 from app.domain.rules.definitions import RuleContent, RuleKind, read_content
-from app.domain.rules.findings import Severity
 from app.domain.rules.linter import lint, tidied
 from app.domain.rules.purposes import Purpose
 from tests.unit.rules.tables import OUTPUTS, table

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.findings import Finding
 from app.domain.workflow.definitions import Dependency, WorkflowDefinition
-from app.domain.workflow.findings import Finding, OtherWorkflow, Surroundings
+from app.domain.workflow.findings import OtherWorkflow, Surroundings
 from app.domain.workflow.linter import lint
 from app.domain.workflow.package_loader import dump_workflow, load_workflow, read_workflow
 from tests.unit.workflow.definitions import process

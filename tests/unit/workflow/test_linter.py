@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from app.core.findings import Severity
 from app.domain.workflow.definitions import WorkflowDefinition
-from app.domain.workflow.linter import Severity, Surroundings, lint
+from app.domain.workflow.linter import Surroundings, lint
 from app.domain.workflow.package_loader import load_workflow
 from tests.unit.workflow.definitions import process, workflow
 

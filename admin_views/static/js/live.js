@@ -1,12 +1,13 @@
 // Live parts. An element with data-live="topic other-topic" gets the DOM event `live:<topic>` when the server reports the topic, so
 //   <div hx-get="/runs/7/board" hx-trigger="live:run-7" data-live="run-7">
 // refreshes itself. The stream is GET /live?topics=a,b; each message has the topic as its event name and JSON as its data.
-// Whenever a connection opens every part is refreshed: what happened since the page was made, or while the connection was lost, was missed.
+// After a lost connection, and when a hidden tab is seen again, every part is refreshed, since events may have been missed.
 const QUIET_MS = 300; // a burst of events of one topic refreshes its parts once
 const RETRY_MS = [1000, 2000, 5000, 10000, 30000];
 
 let source = null;
 let attempts = 0;
+let lost = false;
 let retryTimer = 0;
 const waiting = new Map();
 
@@ -61,9 +62,11 @@ function connect() {
   source.addEventListener("open", () => {
     attempts = 0;
     show("live");
-    refreshEverything();
+    if (lost) refreshEverything();
+    lost = false;
   });
   source.addEventListener("error", () => {
+    lost = true;
     show("reconnecting");
     if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
     retryTimer = setTimeout(connect, RETRY_MS[Math.min(attempts++, RETRY_MS.length - 1)]);
@@ -77,6 +80,7 @@ if (document.getElementById("shell")?.dataset.liveEnabled === "yes") {
     if (document.hidden) {
       source?.close();
       clearTimeout(retryTimer);
+      lost = true;
     } else connect();
   });
   window.addEventListener("pagehide", () => source?.close());

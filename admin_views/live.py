@@ -1,7 +1,8 @@
 """Live pages: server-sent events of the topics that a page asks for, as far as the person may see what they are about.
 
 A topic is `entity:<name>` (any record of it), `<entity>:<id>` (one record), `user:<own id>` or `notifications`. Events
-carry no data of records: a page that hears one asks again, through its own scope.
+carry no data of records: a page that hears one asks again, through its own scope. A page says with `?since=` (ms since
+1970, by the clock of the web process that made it) from when on it knows nothing; what was touched since comes first.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_TOPICS = 60
 KEEP_ALIVE_SECONDS = 20
+MARGIN_SECONDS = 0.1  # the clock of the machine that made the page may differ by as much
 NOTIFICATIONS = "notifications"
 # Topics whose first word is no entity.
 ALIASES = {"run": "workflow_run"}
@@ -52,9 +54,20 @@ async def live_page(visit: "Visit") -> Response:
         heard.put_nowait(payload)
 
     unsubscribe = listener.subscribe(LIVE_CHANNEL, hear)
+    missed = _missed(visit)
+    if missed:
+        hear(",".join(missed))
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     stream = _events(visit, topics, heard, unsubscribe)
     return EventSourceResponse(stream, ping=KEEP_ALIVE_SECONDS, headers=headers)
+
+
+def _missed(visit: "Visit") -> set[str]:
+    """What was touched between the making of the page and this connection."""
+    since = visit.request.query_params.get("since", "")
+    if visit.site.touched is None or not since.isascii() or not since.isdigit():
+        return set()
+    return visit.site.touched.since(int(since[:15]) / 1_000 - MARGIN_SECONDS)
 
 
 async def _events(

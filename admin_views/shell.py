@@ -57,6 +57,7 @@ async def shell_context(visit: "Visit", uow: UnitOfWork, title: str) -> dict[str
         "asset_version": asset_version(),
         "server_now": uow.now.isoformat(),
         "live": visit.site.listener is not None,
+        "live_since": int(visit.began * 1_000),
         "flashes": _flashes(visit),
     }
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from sqladmin import Admin
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -52,6 +53,7 @@ from admin_views.visit import Visit, guarded, record_id
 from app.bootstrap import Runtime
 from app.core.errors import NotFound
 from app.core.listen import Listener
+from app.core.touched import Touched
 from models.registry import Registry
 
 # What other parts of the application answer, also where they have nothing: a client of the API gets the API's 404.
@@ -97,11 +99,12 @@ ENTITY_PAGES: tuple[tuple[str, EntityPage, Sequence[str]], ...] = (
 class StepsAdmin(Admin):
     """One revision's back office."""
 
-    def __init__(self, runtime: Runtime, *, listener: Callable[[], Listener | None]) -> None:
+    def __init__(self, runtime: Runtime, state: State) -> None:
+        """`state` is the web process's: it may begin to listen after the site was made."""
         self.runtime = runtime
         self.registry: Registry = runtime.registry
         self.brand: dict[str, Any] = {"name": "STEPS", "logo_url": None, "css_url": None}
-        self._listener = listener
+        self._state = state
         super().__init__(
             Starlette(),
             # Bound to nothing: SQLAdmin has no sessions of its own here.
@@ -120,7 +123,12 @@ class StepsAdmin(Admin):
     @property
     def listener(self) -> Listener | None:
         """What hears of changes in the database; None where the process does not listen."""
-        return self._listener()
+        return getattr(self._state, "listener", None)
+
+    @property
+    def touched(self) -> Touched | None:
+        """What the process has heard of lately."""
+        return getattr(self._state, "touched", None)
 
     def has_page(self, path: str) -> bool:
         """Whether a page of a feature has exactly this path."""
@@ -192,7 +200,7 @@ class Site:
         runtime: Runtime = self.app.state.runtime
         built = self._built
         if built is None or built.runtime is not runtime or built.registry is not runtime.registry:
-            built = self._built = StepsAdmin(runtime, listener=lambda: getattr(self.app.state, "listener", None))
+            built = self._built = StepsAdmin(runtime, self.app.state)
         return built
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

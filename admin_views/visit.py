@@ -5,8 +5,9 @@ every error into a page or, for scripts, into JSON. Nothing of an unexpected fau
 """
 
 import functools
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import UUID
@@ -45,6 +46,7 @@ class Visit:
     runtime: Runtime
     visitor: Visitor
     site: "StepsAdmin"
+    began: float = field(default_factory=time.time)  # what happens after it, the page may not show
 
     @property
     def actor(self) -> Actor:

@@ -40,6 +40,7 @@ from app.bootstrap import Runtime, build
 from app.core.db import asyncpg_dsn
 from app.core.listen import Listener, on_topics
 from app.core.settings import Settings, get_settings
+from app.core.touched import Touched
 from app.core.uow import LIVE_CHANNEL
 from app.domain.documents.files import MAX_BYTES
 from jobs.health import WorkerHealth, workers
@@ -116,6 +117,8 @@ async def _start(
     app.state.runtime = runtime
     listener = Listener(asyncpg_dsn(runtime.engine))
     listener.subscribe(LIVE_CHANNEL, on_topics(runtime.reactions))
+    app.state.touched = Touched()
+    listener.subscribe(LIVE_CHANNEL, app.state.touched.hear)
     app.state.listener = listener
     await listener.start()
     stack.push_async_callback(listener.stop)

@@ -1,6 +1,7 @@
 """Live pages: who may hear of what, and that a change is heard."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,9 @@ from admin_views.auth import identify
 from admin_views.live import allowed_topics, live_page
 from admin_views.visit import Visit
 from app.core.db import asyncpg_dsn
-from app.core.listen import Listener
+from app.core.listen import EVERYTHING, Listener
+from app.core.touched import KEEP_SECONDS, Touched
+from app.core.uow import LIVE_CHANNEL
 from app.domain.access.sessions import end_sessions
 from app.domain.entities.service import update_record
 from tests.admin.conftest import Browser, MakeTrade, Office
@@ -39,7 +42,8 @@ async def test_topics_that_a_person_may_not_hear_are_left_out(office: Office, tr
 async def listener(office: Office) -> AsyncIterator[Listener]:
     listener = Listener(asyncpg_dsn(office.runtime.engine))
     await listener.start()
-    office.app.state.listener = listener
+    office.app.state.listener, office.app.state.touched = listener, Touched()
+    listener.subscribe(LIVE_CHANNEL, office.app.state.touched.hear)
     yield listener
     await listener.stop()
 
@@ -72,7 +76,48 @@ async def test_a_change_is_heard_by_those_who_may_see_the_record(
     heard = {(await asyncio.wait_for(anext(events), 10)).event for _ in range(2)}
     assert heard == {f"trade:{id_}", "entity:trade"}
     await events.aclose()
-    assert not any(listener._callbacks.values())
+    assert listener._callbacks[LIVE_CHANNEL] == [office.app.state.touched.hear]
+
+
+async def test_what_changed_between_the_making_of_the_page_and_its_connection_is_heard(
+    office: Office, trade: MakeTrade, listener: Listener
+) -> None:
+    id_ = await trade("G10-1")
+    browser = await office.visitor("preparer", node="G10")
+    await listener.ready()
+    before = int(time.time() * 1_000)
+    async with office.runtime.uow(office.world.actor("preparer")) as uow:
+        await update_record(uow, "trade", id_, {"note": "x"}, expected_version=1)
+    for _ in range(100):
+        if f"trade:{id_}" in office.app.state.touched.since(before / 1_000):
+            break
+        await asyncio.sleep(0.05)
+    events = await stream(office, browser, f"trade:{id_},entity:policy_line&since={before}")
+    assert (await anext(events)).comment == "connected"
+    assert (await asyncio.wait_for(anext(events), 10)).event == f"trade:{id_}"
+    await events.aclose()
+    late = await stream(office, browser, f"trade:{id_}&since={int(time.time() * 1_000) + 60_000}")
+    await anext(late)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(late), 0.3)
+    await late.aclose()
+
+
+def test_what_was_touched_is_remembered_for_a_while_and_longer_ago_is_everything() -> None:
+    now = [1_000.0]
+    touched = Touched(lambda: now[0])
+    assert touched.since(1_000.0) == {EVERYTHING}
+    now[0] = 1_010.0
+    touched.hear("trade:1,entity:trade")
+    now[0] = 1_020.0
+    touched.hear("trade:2")
+    assert touched.since(1_005.0) == {"trade:1", "entity:trade", "trade:2"}
+    assert touched.since(1_015.0) == {"trade:2"}
+    assert touched.since(1_021.0) == set()
+    now[0] += KEEP_SECONDS - 5
+    touched.hear("trade:3")
+    assert touched.since(1_005.0) == {EVERYTHING}
+    assert touched.since(1_015.0) == {"trade:2", "trade:3"}
 
 
 async def test_the_stream_ends_with_the_session(

@@ -5,6 +5,10 @@
 const QUIET_MS = 300; // a burst of events of one topic refreshes its parts once
 const RETRY_MS = [1000, 2000, 5000, 10000, 30000];
 
+// When the page was made, by the server's clock. What was touched since, the server says on connecting.
+const made = Number(document.querySelector('meta[name="live-since"]')?.content ?? 0);
+const answered = performance.getEntriesByType("navigation")[0]?.responseStart ?? 0;
+
 let source = null;
 let attempts = 0;
 let lost = false;
@@ -56,7 +60,8 @@ function connect() {
   source?.close();
   const wanted = topics();
   if (!wanted.length) return;
-  source = new EventSource(`/live?topics=${encodeURIComponent(wanted.join(","))}`);
+  const since = made && Math.floor(source ? made + performance.now() - answered : made);
+  source = new EventSource(`/live?topics=${encodeURIComponent(wanted.join(","))}&since=${since}`);
   source.connectedTopics = wanted.join(",");
   for (const topic of wanted) source.addEventListener(topic, (event) => receive(topic, event));
   source.addEventListener("open", () => {
@@ -84,6 +89,11 @@ if (document.getElementById("shell")?.dataset.liveEnabled === "yes") {
     } else connect();
   });
   window.addEventListener("pagehide", () => source?.close());
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return; // the browser shows a page that it has kept
+    lost = true;
+    connect();
+  });
   document.addEventListener("htmx:afterSettle", () => {
     if (source && topics().join(",") !== source.connectedTopics) connect();
   });

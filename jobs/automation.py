@@ -7,7 +7,7 @@ from uuid import UUID
 from app.bootstrap import Runtime
 from app.core.actor import system_actor
 from app.core.uow import UnitOfWork
-from app.domain.jobs import recovery
+from app.domain.jobs import recovery, retention
 from app.domain.jobs.errors import Postponed
 from app.domain.jobs.execute import execute_job_run
 from app.domain.jobs.outbox import OutboxClaim
@@ -66,7 +66,6 @@ async def release_planned(runtime: Runtime) -> int:
         return await automation.release_planned(uow)
 
 
-async def clear_done(runtime: Runtime) -> int:
-    """Delete deliveries and answers that are long done."""
-    async with runtime.uow(system_actor("Worker")) as uow:
-        return await recovery.clear_done(uow)
+async def clear_old(runtime: Runtime) -> int:
+    """Clear away what is older than it is kept."""
+    return await retention.clear_old(runtime)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,7 @@ class Leases:
         self.lease = lease
         self._runtime = runtime
         self._held: dict[UUID, tuple[OutboxClaim, asyncio.Task[Any]]] = {}
+        self._since: dict[UUID, datetime] = {}
         self._lost: set[UUID] = set()
 
     @asynccontextmanager
@@ -39,6 +40,7 @@ class Leases:
         task = asyncio.current_task()
         assert task is not None
         self._held[claimed.id] = (claimed, task)
+        self._since[claimed.id] = self._runtime.clock.now()
         try:
             yield
         except asyncio.CancelledError:
@@ -48,7 +50,20 @@ class Leases:
             raise LeaseLost(f"Job {claimed.job} has been taken over by another worker.") from None
         finally:
             self._held.pop(claimed.id, None)
+            self._since.pop(claimed.id, None)
             self._lost.discard(claimed.id)
+
+    def running(self) -> list[dict[str, Any]]:
+        """What this process works on: the job, since when, and the job run where it is one."""
+        return [
+            {
+                "job": claimed.job,
+                "since": self._since[id_].isoformat(),
+                "attempt": claimed.attempt,
+                **({"job_run": str(claimed.payload["job_run_id"])} if "job_run_id" in claimed.payload else {}),
+            }
+            for id_, (claimed, _) in list(self._held.items())
+        ]
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Renew the leases until `stopped` is set."""

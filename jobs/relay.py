@@ -16,6 +16,8 @@ from app.core.actor import system_actor
 from app.core.listen import Listener
 from app.core.uow import OUTBOX_CHANNEL
 from app.domain.jobs import outbox
+from app.domain.jobs.periodic import KnownWork
+from jobs.board import Board
 from jobs.queue import QueueWorker, announce
 from jobs.trouble import DATABASE_ERRORS, Trouble, pause
 
@@ -26,13 +28,29 @@ POLL_SECONDS = 1.0
 SILENCE = timedelta(minutes=2)
 AFTER_FAULT_SECONDS = 5.0
 MARKER = "steps:relay:marker"
+RELAY = KnownWork(
+    code="relay",
+    label="Relay of the outbox",
+    about="Tells the queue which jobs are due. It wakes with each commit that leaves one, and once a second.",
+    seconds=1,
+    essential=True,
+)
 
 
 class Relay:
     """Announces due rows, any number of relays at a time."""
 
-    def __init__(self, runtime: Runtime, redis: ArqRedis, *, silence: timedelta = SILENCE, batch: int = BATCH) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        redis: ArqRedis,
+        *,
+        silence: timedelta = SILENCE,
+        batch: int = BATCH,
+        board: Board | None = None,
+    ) -> None:
         self._runtime = runtime
+        self._board = board or Board(runtime, [RELAY])
         self._redis = redis
         self._silence = silence
         self._batch = batch
@@ -47,7 +65,7 @@ class Relay:
         while not stopping.is_set():
             self._wake.clear()
             try:
-                announced = await self.announce_due()
+                announced = await self._noted_round()
             except RedisError as error:
                 await redis_trouble.met(error, stopping)
                 continue
@@ -63,6 +81,16 @@ class Relay:
             if announced:
                 worker.wake.set()
             await pause(POLL_SECONDS, self._wake, stopping)
+
+    async def _noted_round(self) -> int:
+        self._board.began(RELAY.code)
+        try:
+            announced = await self.announce_due()
+        except Exception as error:
+            self._board.ended(RELAY.code, count=0, error=error)
+            raise
+        self._board.ended(RELAY.code, count=announced)
+        return announced
 
     async def announce_due(self) -> int:
         """Announce all that is due now; return how many rows."""

@@ -21,12 +21,15 @@ from app.core.db import asyncpg_dsn
 from app.core.listen import Listener, on_topics
 from app.core.settings import LogFormat, Settings
 from app.core.uow import LIVE_CHANNEL
+from app.domain.jobs.periodic import TOPIC as PERIODIC_WORK
+from jobs.board import Board
 from jobs.health import report, worker_name
 from jobs.leases import Leases
 from jobs.perform import Handler, Performer
+from jobs.presence import Reporter
 from jobs.queue import QueueWorker, connect
 from jobs.registry import JOBS, SCHEDULE
-from jobs.relay import SILENCE, Relay
+from jobs.relay import RELAY, SILENCE, Relay
 from jobs.schedule import Periodic, keep_schedule
 from jobs.trouble import DATABASE_ERRORS, Trouble
 
@@ -80,14 +83,18 @@ async def serve(
     redis = connect(runtime.settings.redis_url)
     listener = Listener(asyncpg_dsn(runtime.engine))
     listener.subscribe(LIVE_CHANNEL, on_topics(runtime.reactions))
+    board = Board(runtime, [RELAY, *(periodic.known for periodic in schedule)])
+    listener.subscribe(LIVE_CHANNEL, on_topics({PERIODIC_WORK: board.read_orders}))
     leases = Leases(runtime, lease=timings.lease)
     performer = Performer(runtime, leases, handlers)
     worker = QueueWorker(performer.perform, redis=redis, context={}, max_jobs=MAX_JOBS)
-    relay = Relay(runtime, redis, silence=timings.silence)
+    relay = Relay(runtime, redis, silence=timings.silence, board=board)
+    reporter = Reporter(runtime, board, redis, leases.running, lambda: (performer.done, performer.failed))
     stopped = asyncio.Event()
     await listener.start()
     beside = [
         asyncio.create_task(leases.run(stopped), name="leases"),
+        asyncio.create_task(reporter.run(stopped), name="presence"),
         asyncio.create_task(
             report(redis, stopped, lambda: (worker.running, performer.done, performer.failed)), name="health"
         ),
@@ -95,7 +102,7 @@ async def serve(
     taking = [
         asyncio.create_task(worker.consume(stopping), name="queue"),
         asyncio.create_task(relay.run(stopping, listener, worker), name="relay"),
-        asyncio.create_task(keep_schedule(runtime, schedule, stopping), name="schedule"),
+        asyncio.create_task(keep_schedule(runtime, schedule, stopping, board), name="schedule"),
     ]
     log.info("worker %s takes jobs", worker_name())
     try:

@@ -1,4 +1,8 @@
-"""Keeps the lease of one attempt alive, and stops the attempt when it is not its own any more."""
+"""Keeps the lease of one attempt alive, and stops the attempt when it is not its own any more.
+
+Work that was called off is first asked to stop, at its next `check_cancelled`, and cut off when it does not in time.
+Work that another worker has taken over is cut off at once.
+"""
 
 import asyncio
 import logging
@@ -15,6 +19,7 @@ from app.domain.jobs.errors import JobAborted, LeaseLost
 log = logging.getLogger("steps.jobs")
 
 BEATS_PER_LEASE = 4
+GRACE_SECONDS = 3.0  # for work that was called off, to stop by itself
 Result = TypeVar("Result")
 
 
@@ -70,8 +75,17 @@ class Heartbeat:
                 await self._beat()
             except (JobAborted, LeaseLost) as verdict:
                 self.verdict = verdict
-                if self._guarded is not None:
-                    self._guarded.cancel()
+                await self._cut_off(GRACE_SECONDS if isinstance(verdict, JobAborted) else 0)
                 return
             except (StepsError, SQLAlchemyError, OSError) as error:
                 log.warning("a lease was not renewed: %s", type(error).__name__)  # the next beat may succeed
+
+    async def _cut_off(self, grace: float) -> None:
+        work = self._guarded
+        if work is None:
+            return
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({work, stopping}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not work.done():
+            work.cancel()

@@ -1,10 +1,9 @@
-"""Finding work whose worker is gone, and clearing away what is long done."""
+"""Finding work whose worker is gone."""
 
 import logging
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from datetime import timedelta
 
-from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.actor import system_actor
@@ -14,16 +13,11 @@ from app.domain.jobs import outbox
 from app.domain.jobs.attempts import RUN_JOB, Claim
 from app.domain.jobs.context import Platform
 from app.domain.jobs.execute import ProcessHooks, lose_attempt
-from models.types import UtcDateTime
 
 log = logging.getLogger("steps.jobs")
 
 MOST_AT_ONCE = 200
 STRANDED_AFTER = timedelta(minutes=10)
-KEEP_DONE = timedelta(days=7)
-KEEP_FAILED = timedelta(days=90)
-KEEP_ANSWERS = timedelta(days=2)
-PORTION = 5_000
 
 _LOST = text(
     """
@@ -44,24 +38,6 @@ ORDER BY id LIMIT :most
 FOR NO KEY UPDATE SKIP LOCKED
 """
 )
-
-# Ids grow with the real time, so what is old stands at the beginning of the primary key.
-_CLEAR_OUTBOX = text(
-    """
-DELETE FROM outbox WHERE id IN (
-    SELECT id FROM outbox
-    WHERE id < :done_boundary AND (done_at IS NOT NULL OR failed_at IS NOT NULL AND id < :failed_boundary)
-    ORDER BY id LIMIT :portion FOR UPDATE SKIP LOCKED)
-"""
-).bindparams(bindparam("done_boundary", type_=Uuid), bindparam("failed_boundary", type_=Uuid))
-
-_CLEAR_ANSWERS = text(
-    """
-DELETE FROM idempotency_key WHERE (actor_id, key) IN (
-    SELECT actor_id, key FROM idempotency_key WHERE created_at < :before
-    ORDER BY created_at LIMIT :portion FOR UPDATE SKIP LOCKED)
-"""
-).bindparams(bindparam("before", type_=UtcDateTime))
 
 
 async def reap_lost(platform: Platform, *, hooks: ProcessHooks) -> int:
@@ -91,30 +67,3 @@ async def deliver_stranded(uow: UnitOfWork) -> int:
     for job_run_id in ids:
         uow.enqueue(RUN_JOB, {"job_run_id": job_run_id})
     return len(ids)
-
-
-async def clear_done(uow: UnitOfWork) -> int:
-    """Delete what nobody needs any more, in portions that are committed one by one; return how many rows.
-
-    Deliveries that were done are kept for a week, those that failed for 90 days, answers to commands for two days.
-    """
-    real = datetime.now(UTC)
-    cleared = 0
-    while True:
-        values = {
-            "done_boundary": first_id_at(real - KEEP_DONE),
-            "failed_boundary": first_id_at(real - KEEP_FAILED),
-            "portion": PORTION,
-        }
-        deleted = (await uow.execute(_CLEAR_OUTBOX, values)).rowcount
-        answers = (await uow.execute(_CLEAR_ANSWERS, {"before": uow.now - KEEP_ANSWERS, "portion": PORTION})).rowcount
-        await uow.checkpoint()
-        cleared += deleted + answers
-        if max(deleted, answers) < PORTION:
-            return cleared
-
-
-def first_id_at(moment: datetime) -> UUID:
-    """Return the smallest time-ordered id (version 7) that could have been made at the moment."""
-    milliseconds = int(moment.timestamp() * 1000)
-    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0b10 << 62))

@@ -11,7 +11,7 @@ from app.domain.jobs import outbox
 from app.domain.jobs.errors import LeaseLost
 from app.domain.jobs.outbox import OutboxClaim
 from app.domain.jobs.queries import Backlog, backlog
-from app.domain.jobs.recovery import clear_done, first_id_at
+from app.domain.jobs.retention import clear_old, first_id_at
 from models.base import uuid7
 from tests.factories import SYSTEM
 from tests.service.jobs.work import outbox_rows, run_sql
@@ -190,8 +190,7 @@ async def test_what_is_long_done_is_cleared_and_nothing_else(runtime: Runtime) -
             key=key,
             at=now - timedelta(days=age),
         )
-    async with runtime.uow(SYSTEM) as uow:
-        assert await clear_done(uow) == 3
+    assert await clear_old(runtime) == 3
     assert {row["id"] for row in await outbox_rows(runtime)} == {recent, old["failed"], old["open"]}
 
 

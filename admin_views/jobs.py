@@ -9,6 +9,8 @@ from uuid import UUID
 import orjson
 from starlette.responses import Response
 
+from admin_views import job_operations
+from admin_views.job_operations import tabs_of, took_words
 from admin_views.pages import PageRoute
 from admin_views.process_parts import JOB_TONES, LIVE_JOBS, STOPPED_JOBS, log_lines, took
 from admin_views.process_view import short_hash
@@ -17,7 +19,9 @@ from app.core.audit import plain_value
 from app.core.errors import Forbidden, InvalidRequest, NotFound, StepsError, Unauthenticated
 from app.domain.jobs import runs as job_runs
 from app.domain.jobs.attempts import JobState
+from app.domain.jobs.concealing import concealed
 from app.domain.jobs.results import JobDetail, JobLine, job_detail, job_functions, list_jobs
+from app.domain.jobs.trends import FunctionTrend, function_trends, latest_seconds
 
 PAGE_SIZE = 50
 STATE_LABELS = {state: state.value.capitalize() for state in JobState}
@@ -40,12 +44,17 @@ async def jobs_page(visit: Visit) -> Response:
             before=before,
             limit=PAGE_SIZE + 1,
         )
+        trends = await function_trends(uow)
+        seconds = await latest_seconds(uow, function=function) if function else []
         chosen = {
             "function": function or "",
             "state": state.value if state else "",
             "date": day.isoformat() if day else "",
         }
         page = {
+            "tabs": tabs_of(visit, "/jobs"),
+            "trends": [_trend(trend, chosen) for trend in trends if function in (None, trend.function)],
+            "seconds": seconds if len(seconds) > 1 else [],
             "filters": _filters(counts, chosen),
             "filtered": any(chosen.values()),
             "rows": [_row(visit, line) for line in lines[:PAGE_SIZE]],
@@ -85,6 +94,24 @@ def _address(chosen: Mapping[str, str], *, before: UUID | None = None) -> str:
     if before is not None:
         given["before"] = str(before)
     return f"/jobs?{urlencode(given)}" if given else "/jobs"
+
+
+def _trend(trend: FunctionTrend, chosen: Mapping[str, str]) -> dict[str, Any]:
+    medians = [day.median_seconds for day in trend.days]
+    return {
+        "function": trend.function,
+        "href": _address({**chosen, "function": trend.function}),
+        "finished": trend.finished,
+        "failed": trend.failed,
+        "failed_href": _address({**chosen, "function": trend.function, "state": JobState.FAILED.value}),
+        "median": _seconds_text(trend.median_seconds),
+        "slow": _seconds_text(trend.slow_seconds),
+        "medians": medians if any(medians) else [],
+    }
+
+
+def _seconds_text(seconds: float | None) -> str:
+    return "" if seconds is None else took_words(timedelta(seconds=seconds))
 
 
 def _row(visit: Visit, line: JobLine) -> dict[str, Any]:
@@ -166,8 +193,8 @@ def _detail(visit: Visit, detail: JobDetail) -> dict[str, Any]:
         "state": STATE_LABELS[job.state],
         "facts": facts,
         "last_error": job.error if job.state is not JobState.SUCCEEDED else None,
-        "arguments": _json(detail.arguments),
-        "result": _json(detail.result) if detail.result else "",
+        "arguments": _json(concealed(plain_value(detail.arguments))),
+        "result": _json(concealed(plain_value(detail.result))) if detail.result else "",
         "input": {"short": short_hash(detail.input_fingerprint), "whole": detail.input_fingerprint},
         "output": {"short": short_hash(detail.output_fingerprint), "whole": detail.output_fingerprint},
         "retry_href": f"{href}/retry" if stopped and visit.may("retry", "job") else None,
@@ -236,6 +263,7 @@ def _bounds(visit: Visit, day: date | None) -> tuple[datetime | None, datetime |
 
 ROUTES: tuple[PageRoute, ...] = (
     PageRoute("/jobs", jobs_page),
+    *job_operations.ROUTES,
     PageRoute("/jobs/{id}", job_page),
     PageRoute("/jobs/{id}/{command}", command_page, ("POST",)),
 )

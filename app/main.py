@@ -20,9 +20,11 @@ from app.api import (
     finance,
     forecasts,
     hooks,
+    jobs,
     lifecycles,
     migrations,
     openapi,
+    process_contents,
     process_runs,
     reopenings,
     schedules,
@@ -82,6 +84,7 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         bulk_work,
         delegations,
         process_runs,
+        process_contents,
         reopenings,
         workflow_runs,
         workflow_versions,
@@ -92,6 +95,7 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         schedules,
         hooks,
         lifecycles,
+        jobs,
     )
     for router in (auth_router, *(feature.router for feature in features)):
         app.include_router(router)

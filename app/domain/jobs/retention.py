@@ -172,8 +172,7 @@ def _typed(statement: str) -> TextClause:
 
 _CLEARING: Mapping[str, TextClause] = {rule.code: _clearing(rule) for rule in RULES}
 _COUNTING: Mapping[str, TextClause] = {
-    rule.code: _typed(f"SELECT count(*) FROM ({_chosen(rule)}) AS chosen")
-    for rule in RULES
+    rule.code: _typed(f"SELECT count(*) FROM ({_chosen(rule)}) AS chosen") for rule in RULES
 }
 _SET_DAYS = text("SELECT code, value FROM parameter WHERE code LIKE 'retention.%'")
 

@@ -2585,17 +2585,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_foreign_key(
-        op.f("fk_mail_message_user_id"), "mail_message", "app_user", ["user_id"], ["id"], ondelete="RESTRICT"
-    )
-    op.create_foreign_key(
-        op.f("fk_mail_message_notification_id"),
-        "mail_message",
-        "notification",
-        ["notification_id"],
-        ["id"],
-        ondelete="SET NULL",
-    )
-    op.create_foreign_key(
         op.f("fk_mail_message_gathered_in_id"),
         "mail_message",
         "mail_message",
@@ -2604,10 +2593,21 @@ def upgrade() -> None:
         ondelete="SET NULL",
     )
     op.create_foreign_key(
+        op.f("fk_mail_message_user_id"), "mail_message", "app_user", ["user_id"], ["id"], ondelete="RESTRICT"
+    )
+    op.create_foreign_key(
         op.f("fk_mail_message_endpoint_id"),
         "mail_message",
         "notification_endpoint",
         ["endpoint_id"],
+        ["id"],
+        ondelete="SET NULL",
+    )
+    op.create_foreign_key(
+        op.f("fk_mail_message_notification_id"),
+        "mail_message",
+        "notification",
+        ["notification_id"],
         ["id"],
         ondelete="SET NULL",
     )
@@ -3526,10 +3526,10 @@ def downgrade() -> None:
     op.drop_column("notification", "in_app")
     op.drop_column("notification", "rule")
     op.create_table_comment("mail_message", "Mail", existing_comment="Delivery", schema=None)
-    op.drop_constraint(op.f("fk_mail_message_endpoint_id"), "mail_message", type_="foreignkey")
-    op.drop_constraint(op.f("fk_mail_message_gathered_in_id"), "mail_message", type_="foreignkey")
     op.drop_constraint(op.f("fk_mail_message_notification_id"), "mail_message", type_="foreignkey")
+    op.drop_constraint(op.f("fk_mail_message_endpoint_id"), "mail_message", type_="foreignkey")
     op.drop_constraint(op.f("fk_mail_message_user_id"), "mail_message", type_="foreignkey")
+    op.drop_constraint(op.f("fk_mail_message_gathered_in_id"), "mail_message", type_="foreignkey")
     op.drop_index("ix_mail_message_waiting", table_name="mail_message", postgresql_where=sa.text("state = 'waiting'"))
     op.drop_index(op.f("ix_mail_message_user_id"), table_name="mail_message")
     op.drop_index(op.f("ix_mail_message_record_id"), table_name="mail_message")

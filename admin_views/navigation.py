@@ -81,6 +81,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
             ListItem("event_trigger"),
             PageItem("/hierarchies", "Hierarchies", "binary-tree", "hierarchy"),
             ListItem("hierarchy_node"),
+            PageItem("/calendars", "Calendars", "calendar", "calendar"),
             ListItem("calendar"),
             ListItem("sla_policy"),
             ListItem("duty_rule"),
@@ -109,6 +110,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
 )
 # A list that a page of the same task replaces.
 REPLACED_BY = {
+    "calendar": "/calendars",
     "workflow": "/workflows",
     "workflow_run": "/runs",
     "sla_clock": "/sla",
@@ -124,6 +126,8 @@ RECORD_PAGES = {
     "workflow_version": "/workflow-versions",
     "migration_plan": "/migrations",
     "schedule": "/schedules",
+    "calendar": "/calendars",
+    "calendar_version": "/calendar-versions",
     "event_trigger": "/triggers",
     "workflow_run": "/runs",
     "process_run": "/processes",

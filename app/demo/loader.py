@@ -20,7 +20,8 @@ from app.domain.access.accounts import AccountKind, create_user, find_account, s
 from app.domain.access.grants import grant_role
 from app.domain.access.passwords import verify_password
 from app.domain.access.policy_files import read_policy_files
-from app.domain.calendars.versions import import_holidays, publish_version
+from app.domain.calendars.drafts import import_holidays
+from app.domain.calendars.versions import publish_version
 from app.domain.entities.service import create_record, create_records
 from app.domain.finance.market_data import load_rate_day
 from app.domain.finance.positions import load_positions

@@ -86,6 +86,12 @@ class Window:
             return None
         return Window(self.start, close) if self.end == MIDNIGHT or close < self.end else self
 
+    def begun_at(self, opening: time) -> Window | None:
+        """Return what is left of the window on a day that opens late, None if nothing is."""
+        if self.end != MIDNIGHT and opening >= self.end:
+            return None
+        return Window(opening, self.end) if opening > self.start else self
+
 
 def _since_midnight(at: time) -> int:
     return ((at.hour * 60 + at.minute) * 60 + at.second) * 1_000_000 + at.microsecond
@@ -99,6 +105,7 @@ class Calendar(ABC):
 
     code: str
     zone: str
+    version: int
     _days: WorkingDays
     _time: OpenTime
 
@@ -189,7 +196,8 @@ class WorkingCalendar(Calendar):
     """One place's published calendar.
 
     `week` maps a weekday (Monday is 0) to its working windows; a weekday that is absent is not worked.
-    `early_closes` cuts the windows of a working day at a local time; it changes hours, never whether the day counts.
+    `early_closes` and `late_opens` cut the windows of a working day at a local time; they change hours, never whether
+    the day counts. `special_hours` replace all windows of a date and make it a working day, whatever its weekday is.
     """
 
     code: str
@@ -198,39 +206,51 @@ class WorkingCalendar(Calendar):
     week: Mapping[int, tuple[Window, ...]]
     holidays: frozenset[date] = frozenset()
     early_closes: Mapping[date, time] = field(default_factory=dict)
+    late_opens: Mapping[date, time] = field(default_factory=dict)
+    special_hours: Mapping[date, Window] = field(default_factory=dict)
     _days: WorkingDays = field(init=False, repr=False, compare=False, default_factory=WorkingDays)
     _time: OpenTime = field(init=False, repr=False, compare=False, default_factory=OpenTime)
 
     def __post_init__(self) -> None:
         zone_info(self.zone)
-        week = {weekday: _orderly(weekday, windows) for weekday, windows in sorted(self.week.items())}
+        week = {weekday: orderly(weekday, windows) for weekday, windows in sorted(self.week.items())}
         if not week:
             raise InvalidCalendar(f"Calendar {self.code} has no working weekday: add at least one.")
         # The caller's collections are copied: a calendar must not change after it has answered.
         object.__setattr__(self, "week", MappingProxyType(week))
         object.__setattr__(self, "holidays", frozenset(self.holidays))
-        object.__setattr__(self, "early_closes", MappingProxyType(dict(self.early_closes)))
-        for day in self.early_closes:
+        for name in ("early_closes", "late_opens", "special_hours"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        for day in (*self.early_closes, *self.late_opens):
             if self.is_working_day(day) and not self.windows_on(day):
+                early = day in self.early_closes
                 raise InvalidCalendar(
-                    f"Calendar {self.code} closes before it opens on {day}: make that day a holiday, or close later."
+                    f"Calendar {self.code} {'closes before it opens' if early else 'opens after it closes'} on {day}: "
+                    f"make that day a holiday, or {'close later' if early else 'open earlier'}."
                 )
+        for day in self.special_hours:
+            if day in self.holidays:
+                raise InvalidCalendar(f"Calendar {self.code} has both a holiday and special hours on {day}: keep one.")
 
     def __hash__(self) -> int:
         return hash((self.code, self.version, self.zone))
 
     def is_working_day(self, day: date) -> bool:
-        return day.weekday() in self.week and day not in self.holidays
+        return day in self.special_hours or (day.weekday() in self.week and day not in self.holidays)
 
     def windows_on(self, day: date) -> tuple[Window, ...]:
         """Return the local working windows of a date, none on a day that is not worked."""
+        if day in self.special_hours:
+            return (self.special_hours[day],)
         if not self.is_working_day(day):
             return ()
         windows = self.week[day.weekday()]
-        close = self.early_closes.get(day)
-        if close is None:
-            return windows
-        return tuple(cut for window in windows if (cut := window.cut_at(close)) is not None)
+        close, opening = self.early_closes.get(day), self.late_opens.get(day)
+        if close is not None:
+            windows = tuple(cut for window in windows if (cut := window.cut_at(close)) is not None)
+        if opening is not None:
+            windows = tuple(cut for window in windows if (cut := window.begun_at(opening)) is not None)
+        return windows
 
     def open_periods(self, first_year: int, last_year: int) -> list[Period]:
         # Local dates reach into the neighbouring UTC years, so those are looked at too and cut off.
@@ -252,7 +272,7 @@ class WorkingCalendar(Calendar):
         return [(midnight + window.opens, midnight + window.closes) for window in self.windows_on(day)]
 
 
-def _orderly(weekday: int, windows: Iterable[Window]) -> tuple[Window, ...]:
+def orderly(weekday: int, windows: Iterable[Window]) -> tuple[Window, ...]:
     """Return the windows of a weekday sorted and apart; windows that touch become one."""
     if weekday not in range(7):
         raise InvalidCalendar(f"{weekday} is not a weekday: Monday is 0 and Sunday is 6.")
@@ -284,11 +304,15 @@ def _period_on_day_of_change(day: date, window: Window, zone: ZoneInfo) -> Perio
 class CombinedCalendar(Calendar):
     """Several calendars as one. Days combine by date, working time by instant, so zones may differ.
 
-    Two places can share a working day without sharing an hour of it. The first part's zone names local dates.
+    Two places can share a working day without sharing an hour of it. Local dates are those of `place`, or else of the
+    first part. One that is kept under a name of its own has a `name` and the `version` that composes it.
     """
 
     parts: tuple[Calendar, ...]
     combination: Combination
+    name: str = ""
+    place: str = ""
+    version: int = 0
     code: str = field(init=False, compare=False)
     zone: str = field(init=False, compare=False)
     _days: WorkingDays = field(init=False, repr=False, compare=False, default_factory=WorkingDays)
@@ -298,8 +322,9 @@ class CombinedCalendar(Calendar):
         if not self.parts:
             raise InvalidCalendar("A combination of calendars needs at least one calendar.")
         sign = " & " if self.combination is Combination.ALL else " | "
-        object.__setattr__(self, "code", f"({sign.join(part.code for part in self.parts)})")
-        object.__setattr__(self, "zone", self.parts[0].zone)
+        object.__setattr__(self, "code", self.name or f"({sign.join(part.code for part in self.parts)})")
+        object.__setattr__(self, "zone", self.place or self.parts[0].zone)
+        zone_info(self.zone)
 
     def is_working_day(self, day: date) -> bool:
         answers = (part.is_working_day(day) for part in self.parts)

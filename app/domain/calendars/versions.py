@@ -1,173 +1,157 @@
-"""Calendar versions, written: drafts made from imported holidays, publishing, discarding.
+"""The way of a calendar version into force: review asked, sent back or published by a second person, or discarded.
 
-A version is `draft` until a person has looked through it and publishes it; from then on its content never changes.
+    draft     -- ask for review --> in review   from then on it stands still
+    in review -- send back -------> draft       with what is to be changed
+    in review -- publish ---------> published   by somebody who has not written any of it; it never changes again
+    draft, in review -- discard --> gone
+
+What the platform itself does (the demo, an installation) is published at once: there is no person behind it.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import date
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, insert, select, text, update
+from sqlalchemy import delete, select, text, update
 
 from app.core.audit import AuditEntry
-from app.core.errors import Conflict, FieldProblem, NotFound, StaleVersion, ValidationFailed
+from app.core.errors import Conflict, FieldProblem, Forbidden, ValidationFailed
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
-from app.domain.calendars.holiday_import import holidays_for
-from app.domain.calendars.store import DRAFT, HOLIDAY, PUBLISHED, calendar_of_version
-from models.base import uuid7
+from app.domain.calendars.calendars import CombinedCalendar
+from app.domain.calendars.drafts import VERSION, locked_draft, locked_version
+from app.domain.calendars.errors import InvalidCalendar, OutsideCalendarRange
+from app.domain.calendars.events import CalendarPublished
+from app.domain.calendars.store import DRAFT, IN_REVIEW, PUBLISHED, calendar_of_id
 
 CALENDAR_TOPIC = "calendar"
-WEEKDAYS_NINE_TO_SIX: Mapping[str, Any] = {str(weekday): [["09:00", "18:00"]] for weekday in range(5)}
+REASON_LENGTH = 2_000
+
+# Whoever has written any of it; to look through it and send it back is not writing.
+_HAS_WRITTEN = text("""
+SELECT EXISTS (
+    SELECT FROM calendar_version WHERE id = :id AND (created_by = :me OR submitted_by_id = :me)
+    UNION ALL
+    SELECT FROM audit_entry WHERE entity = 'calendar_version' AND record_id = :id
+       AND (actor_id = :me OR on_behalf_of = :me) AND outcome = 'ok' AND command <> 'calendar_version.send_back')
+""")
+# Two calendars, each published as a part of the other at once, would make a ring that neither publication can see.
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('calendar_version.publish', 0))")
 
 
-async def import_holidays(
-    uow: UnitOfWork, *, calendar_code: str, years: Iterable[int], source: str = "", notes: str = ""
-) -> UUID:
-    """Make a new draft whose holidays of `years` come from `source` (by default the list named like the calendar).
+async def has_written(uow: UnitOfWork, version_id: UUID) -> bool:
+    """Say whether the actor has written any of the version, so that another person has to publish it."""
+    people = {uow.actor.id, uow.actor.on_behalf_of} - {None}
+    for person in people:
+        if await uow.scalar(_HAS_WRITTEN, {"id": version_id, "me": person}):
+            return True
+    return False
 
-    Windows, early closes and the holidays of other years are those of the version in force. Returns the draft's id.
+
+async def ask_for_review(uow: UnitOfWork, *, version_id: UUID, expected_version: int | None = None) -> None:
+    """Hand a draft to a second person.
 
     Raises:
-        HolidaysUnavailable: the source or one of the years is not known.
-        NotFound: there is no such calendar.
+        Conflict: it is no draft, or a later version is in force.
+        InvalidCalendar: its windows, days or parts contradict each other.
     """
-    decision = authorize(uow, "create", "calendar_version")
-    years = sorted(set(years))
-    if not years:
-        raise ValidationFailed([FieldProblem("years", "name at least one year")])
-    source = source or calendar_code
-    found = holidays_for(source, years)
-    calendar = uow.table("calendar")
-    # The lock makes concurrent imports take different numbers.
-    calendar_id = await uow.scalar(
-        select(calendar.c.id).where(calendar.c.code == calendar_code).with_for_update(key_share=True)
+    decision = authorize(uow, "update", VERSION)
+    draft = await locked_draft(uow, version_id, expected_version)
+    await _check(uow, version_id, draft.calendar_id, draft.number)
+    versions = uow.table(VERSION)
+    values = {"state": IN_REVIEW, "submitted_at": uow.now, "review_note": None}
+    values["submitted_by_id"] = None if uow.actor.is_system else uow.actor.id
+    await uow.execute(
+        update(versions)
+        .where(versions.c.id == version_id)
+        .values(**values, row_version=draft.row_version + 1, updated_at=uow.now, updated_by=uow.actor.id)
     )
-    if calendar_id is None:
-        raise NotFound(f"There is no calendar {calendar_code}.")
-    version_id = await _new_draft(uow, calendar_id, notes or f"{source} holidays of {_spoken(years)}")
-    await _add_days(uow, version_id, found, years)
     uow.audit(
         AuditEntry(
-            command="calendar_version.import_holidays",
-            entity="calendar_version",
+            command="calendar_version.ask_for_review",
+            entity=VERSION,
             record_id=version_id,
-            after={
-                "calendar": calendar_code,
-                "source": source,
-                "years": years,
-                "holidays": len(found),
-            },
+            before={"state": DRAFT},
+            after={"state": IN_REVIEW, "number": draft.number},
             allowed_by=decision.allowed_by,
             grant_id=decision.grant_id,
         )
     )
-    uow.touch("entity:calendar_version", f"calendar:{calendar_id}")
-    return version_id
+    uow.touch(f"entity:{VERSION}", f"{VERSION}:{version_id}", f"{CALENDAR_TOPIC}:{draft.calendar_id}")
 
 
-def _spoken(years: list[int]) -> str:
-    whole = years == list(range(years[0], years[-1] + 1))
-    return f"{years[0]} to {years[-1]}" if whole and len(years) > 1 else ", ".join(map(str, years))
-
-
-async def _new_draft(uow: UnitOfWork, calendar_id: UUID, notes: str) -> UUID:
-    """A draft with the windows of the version in force, numbered after every other. The calendar's row is locked."""
-    versions = uow.table("calendar_version")
-    mine = select(versions).where(versions.c.calendar_id == calendar_id).order_by(versions.c.number.desc())
-    latest = (await uow.execute(mine)).all()
-    in_force = next((row for row in latest if row.state == PUBLISHED), None)
-    version_id = uuid7()
-    await uow.execute(
-        insert(versions).values(
-            id=version_id,
-            calendar_id=calendar_id,
-            number=latest[0].number + 1 if latest else 1,
-            state=DRAFT,
-            weekly_windows=in_force.weekly_windows if in_force else WEEKDAYS_NINE_TO_SIX,
-            notes=notes,
-            **_stamp(uow),
-        )
-    )
-    if in_force is not None:
-        await uow.execute(_COPY_DAYS, {"from": in_force.id, "to": version_id, "by": uow.actor.id, "at": uow.now})
-    return version_id
-
-
-_COPY_DAYS = text("""
-INSERT INTO calendar_day (id, parent_id, position, day, label, kind, closes_at, row_version, created_at, created_by,
-                          updated_at, updated_by)
-SELECT uuidv7(), :to, position, day, label, kind, closes_at, 1, :at, :by, :at, :by
-FROM calendar_day WHERE parent_id = :from
-""")
-
-
-async def _add_days(uow: UnitOfWork, version_id: UUID, found: list[tuple[date, str]], years: list[int]) -> None:
-    """Replace the holidays of these years; an early close on a day that is a holiday now goes."""
-    days = uow.table("calendar_day")
-    of_years = select(days.c.id, days.c.day, days.c.kind).where(days.c.parent_id == version_id)
-    holidays = {day for day, _ in found}
-    gone = [
-        row.id
-        for row in await uow.execute(of_years)
-        if (row.kind == HOLIDAY and row.day.year in years) or row.day in holidays
-    ]
-    if gone:
-        await uow.execute(delete(days).where(days.c.id.in_(gone)))
-    rows = [
-        {"id": uuid7(), "parent_id": version_id, "position": position, "day": day, "label": label, "kind": HOLIDAY}
-        for position, (day, label) in enumerate(found)
-    ]
-    if rows:
-        await uow.execute(insert(days), [{**row, **_stamp(uow)} for row in rows])
-    await uow.execute(_NUMBER_DAYS, {"version": version_id})
-
-
-_NUMBER_DAYS = text("""
-UPDATE calendar_day SET position = ordered.place
-FROM (SELECT id, row_number() OVER (ORDER BY day) - 1 AS place FROM calendar_day WHERE parent_id = :version) ordered
-WHERE calendar_day.id = ordered.id
-""")
-
-
-def _stamp(uow: UnitOfWork) -> dict[str, Any]:
-    return {
-        "row_version": 1,
-        "created_at": uow.now,
-        "created_by": uow.actor.id,
-        "updated_at": uow.now,
-        "updated_by": uow.actor.id,
-    }
-
-
-async def publish_version(uow: UnitOfWork, *, version_id: UUID, expected_version: int | None = None) -> None:
-    """Put a reviewed draft in force. `expected_version` is the row version that the reviewer saw.
+async def send_back(uow: UnitOfWork, *, version_id: UUID, reason: str, expected_version: int | None = None) -> None:
+    """Make a version that is being reviewed a draft again.
 
     Raises:
-        Conflict: it is published already, or a later version is in force.
-        InvalidCalendar: its windows or days contradict each other.
-        StaleVersion: the draft was changed after the review.
+        ValidationFailed: the reason is missing or too long.
+        Conflict: it is not being reviewed.
     """
-    decision = authorize(uow, "transition:publish", "calendar_version")
-    draft = await _locked_draft(uow, version_id)
-    if expected_version is not None and draft.row_version != expected_version:
-        raise StaleVersion("The draft was changed since you looked through it: load it again and review the change.")
-    await calendar_of_version(uow, version_id)  # refuses what contradicts itself
-    versions = uow.table("calendar_version")
-    later = select(versions.c.number).where(
-        versions.c.calendar_id == draft.calendar_id, versions.c.number > draft.number, versions.c.state == PUBLISHED
+    decision = authorize(uow, "transition:publish", VERSION)
+    said = _reason(reason, "Say what has to be changed.")
+    row = await locked_version(uow, version_id, expected_version)
+    if row.state != IN_REVIEW:
+        raise Conflict(f"Version {row.number} is a draft; nobody has asked for its review.")
+    versions = uow.table(VERSION)
+    await uow.execute(
+        update(versions)
+        .where(versions.c.id == version_id)
+        .values(
+            state=DRAFT,
+            review_note=said,
+            row_version=row.row_version + 1,
+            updated_at=uow.now,
+            updated_by=uow.actor.id,
+        )
     )
-    if await uow.scalar(later.limit(1)) is not None:
-        raise Conflict("A later version of the calendar is in force already: import the holidays into a new draft.")
+    uow.audit(
+        AuditEntry(
+            command="calendar_version.send_back",
+            entity=VERSION,
+            record_id=version_id,
+            before={"state": IN_REVIEW},
+            after={"state": DRAFT},
+            reason=said,
+            allowed_by=decision.allowed_by,
+            grant_id=decision.grant_id,
+        )
+    )
+    uow.touch(f"entity:{VERSION}", f"{VERSION}:{version_id}", f"{CALENDAR_TOPIC}:{row.calendar_id}")
+
+
+async def publish_version(
+    uow: UnitOfWork, *, version_id: UUID, expected_version: int | None = None, reason: str = ""
+) -> None:
+    """Put a reviewed version in force; open deadlines follow it. `expected_version` is what the reviewer saw.
+
+    Raises:
+        Forbidden: the actor has written some of it.
+        Conflict: nobody has asked for its review, it is published already, or a later version is in force.
+        InvalidCalendar: its windows, days or parts contradict each other.
+        StaleVersion: it was changed after the review.
+        ValidationFailed: a person gives no reason.
+    """
+    decision = authorize(uow, "transition:publish", VERSION)
+    await uow.execute(_ONE_AT_A_TIME)
+    row = await locked_version(uow, version_id, expected_version)
+    said = reason.strip()
+    if not uow.actor.is_system:
+        if row.state != IN_REVIEW:
+            raise Conflict(
+                f"Version {row.number} is a draft: ask for its review, so that a second person publishes it."
+            )
+        if await has_written(uow, version_id):
+            raise Forbidden("You have written some of this version: a second person reviews and publishes it.")
+        said = _reason(reason, "Say why the calendar changes.")
+    previous = await _check(uow, version_id, row.calendar_id, row.number)
+    versions = uow.table(VERSION)
     await uow.execute(
         update(versions)
         .where(versions.c.id == version_id)
         .values(
             state=PUBLISHED,
+            reason=said or None,
             published_at=uow.now,
             published_by_id=None if uow.actor.is_system else uow.actor.id,
-            row_version=draft.row_version + 1,
+            row_version=row.row_version + 1,
             updated_at=uow.now,
             updated_by=uow.actor.id,
         )
@@ -175,43 +159,66 @@ async def publish_version(uow: UnitOfWork, *, version_id: UUID, expected_version
     uow.audit(
         AuditEntry(
             command="calendar_version.publish",
-            entity="calendar_version",
+            entity=VERSION,
             record_id=version_id,
-            before={"state": DRAFT},
-            after={"state": PUBLISHED, "number": draft.number},
+            before={"state": row.state},
+            after={"state": PUBLISHED, "number": row.number},
+            reason=said or None,
             allowed_by=decision.allowed_by,
             grant_id=decision.grant_id,
         )
     )
-    uow.touch(CALENDAR_TOPIC, "entity:calendar_version", f"calendar_version:{version_id}")
+    uow.emit(
+        CalendarPublished(
+            at=uow.now, calendar_id=row.calendar_id, version_id=version_id, previous_id=previous, reason=said
+        )
+    )
+    uow.touch(CALENDAR_TOPIC, f"entity:{VERSION}", f"{VERSION}:{version_id}", f"{CALENDAR_TOPIC}:{row.calendar_id}")
 
 
 async def discard_draft(uow: UnitOfWork, *, version_id: UUID) -> None:
     """Delete a draft that will not be published. Raises Conflict where it is published."""
-    decision = authorize(uow, "transition:discard", "calendar_version")
-    draft = await _locked_draft(uow, version_id)
-    for table, column in ((uow.table("calendar_day"), "parent_id"), (uow.table("calendar_version"), "id")):
+    decision = authorize(uow, "transition:discard", VERSION)
+    draft = await locked_version(uow, version_id)
+    for entity, column in (("calendar_day", "parent_id"), ("calendar_part", "parent_id"), (VERSION, "id")):
+        table = uow.table(entity)
         await uow.execute(delete(table).where(table.c[column] == version_id))
     uow.audit(
         AuditEntry(
             command="calendar_version.discard",
-            entity="calendar_version",
+            entity=VERSION,
             record_id=version_id,
-            before={"state": DRAFT, "number": draft.number},
+            before={"state": draft.state, "number": draft.number},
             allowed_by=decision.allowed_by,
             grant_id=decision.grant_id,
         )
     )
-    uow.touch("entity:calendar_version", f"calendar_version:{version_id}")
+    uow.touch(f"entity:{VERSION}", f"{VERSION}:{version_id}", f"{CALENDAR_TOPIC}:{draft.calendar_id}")
 
 
-async def _locked_draft(uow: UnitOfWork, version_id: UUID) -> Row[Any]:
-    versions = uow.table("calendar_version")
-    row = (await uow.execute(select(versions).where(versions.c.id == version_id).with_for_update())).one_or_none()
-    if row is None:
-        raise NotFound("There is no such calendar version.")
-    if row.state != DRAFT:
-        raise Conflict(
-            f"Version {row.number} is published and never changes: import holidays or copy it into a new draft instead."
-        )
-    return row
+async def _check(uow: UnitOfWork, version_id: UUID, calendar_id: UUID, number: int) -> UUID | None:
+    """Refuse what cannot come into force; return the version that it would replace."""
+    versions = uow.table(VERSION)
+    mine = select(versions.c.id, versions.c.number).where(
+        versions.c.calendar_id == calendar_id, versions.c.state == PUBLISHED
+    )
+    in_force = (await uow.execute(mine.order_by(versions.c.number.desc()).limit(1))).one_or_none()
+    if in_force is not None and in_force.number > number:
+        raise Conflict("A later version of the calendar is in force already: import the holidays into a new draft.")
+    # Reading it refuses what contradicts itself, and a calendar that is, however deep, made of itself.
+    calendar = await calendar_of_id(uow, calendar_id, instead={calendar_id: version_id})
+    if isinstance(calendar, CombinedCalendar):
+        try:
+            calendar.add_working_days(uow.now.date(), 1)
+        except OutsideCalendarRange as error:
+            raise InvalidCalendar(f"Calendar {calendar.code} has no day on which all its parts work.") from error
+    return in_force.id if in_force is not None else None
+
+
+def _reason(given: str, missing: str) -> str:
+    said = given.strip()
+    if not said:
+        raise ValidationFailed([FieldProblem("reason", missing, "required")])
+    if len(said) > REASON_LENGTH:
+        raise ValidationFailed([FieldProblem("reason", f"At most {REASON_LENGTH:,} characters.", "too_long")])
+    return said

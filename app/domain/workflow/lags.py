@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import text
 
 from app.core.uow import UnitOfWork
-from app.domain.calendars.calendars import WorkingCalendar
+from app.domain.calendars.calendars import Calendar
 from app.domain.calendars.store import calendar_of_id
 from app.domain.workflow.edges import LagTime, LagUnit
 from app.domain.workflow.releasing import Passing
@@ -32,11 +32,11 @@ async def lag_ends(uow: UnitOfWork, run_id: UUID, lagging: str | None) -> list[P
     ]
 
 
-async def calendar_of_run(uow: UnitOfWork, run_id: UUID) -> WorkingCalendar:
+async def calendar_of_run(uow: UnitOfWork, run_id: UUID) -> Calendar:
     """The calendar in force of the run's workflow. Raises NotFound."""
     return await calendar_of_id(uow, await uow.scalar(READ_CALENDAR, {"run_id": run_id}))
 
 
-def lag_over(amount: int, unit: str, met_at: datetime, calendar: WorkingCalendar) -> datetime:
+def lag_over(amount: int, unit: str, met_at: datetime, calendar: Calendar) -> datetime:
     """When the lag is over."""
     return LagTime(amount, LagUnit(unit)).after(met_at, calendar)

@@ -29,7 +29,13 @@ from app.domain.jobs.events import JobFailed, JobWasAborted
 from app.domain.lifecycles.compiled import SERVICE as LIFECYCLES
 from app.domain.lifecycles.compiled import Lifecycles, lifecycles_of
 from app.domain.lifecycles.editability import LifecycleStates
-from app.domain.lifecycles.events import RecordEventEmitted, RecordNoticeWanted, RecordTransitioned, RunWanted
+from app.domain.lifecycles.events import (
+    LifecyclePublished,
+    RecordEventEmitted,
+    RecordNoticeWanted,
+    RecordTransitioned,
+    RunWanted,
+)
 from app.domain.lifecycles.publishing import publish_shipped, refuse_change_of_version
 from app.domain.lifecycles.store import load_in_force
 from app.domain.notify import handlers as notify
@@ -58,6 +64,8 @@ from app.domain.sla.policies import publish_shipped_policies
 from app.domain.sla.recalculation import ACTIONS as RECALCULATIONS
 from app.domain.sla.recalculation import on_calendar_published
 from app.domain.sla.store import load_in_force as load_policies_in_force
+from app.domain.support import issue_holds, issue_rules, issues
+from app.domain.support.issue_priorities import on_matrix_written
 from app.domain.triggers import handlers as triggers
 from app.domain.triggers.index import TOPIC as TRIGGERS
 from app.domain.triggers.index import TriggerIndex
@@ -103,6 +111,9 @@ HANDLERS: Handlers = {
         waits.on_file_written,
         record_rules.on_record_written,
         DRIVES_CLOCKS,
+        issues.on_issue_written,
+        issue_rules.check_written_rule,
+        on_matrix_written,
     ),
     RecordUpdated: (
         check_written_grant,
@@ -118,6 +129,9 @@ HANDLERS: Handlers = {
         record_rules.on_record_written,
         forget_changed_rule,
         DRIVES_CLOCKS,
+        issues.on_issue_written,
+        issue_rules.check_written_rule,
+        on_matrix_written,
     ),
     RecordDeleted: (
         touch_policy,
@@ -127,15 +141,23 @@ HANDLERS: Handlers = {
         triggers.on_trigger_deleted,
         record_rules.on_record_deleted,
         DRIVES_CLOCKS,
+        on_matrix_written,
     ),
     RunWanted: (on_run_wanted,),
-    RecordTransitioned: (record_rules.on_record_transitioned, DRIVES_CLOCKS),
+    RecordTransitioned: (record_rules.on_record_transitioned, DRIVES_CLOCKS, issues.on_issue_transitioned),
+    LifecyclePublished: (issues.on_lifecycle_published,),
     RecordEventEmitted: (waits.on_record_event, record_rules.on_record_event),
     RecordNoticeWanted: (on_record_notice_wanted,),
     RunScheduled: (triggers.on_run_scheduled,),
     ScheduledRunFailed: (on_scheduled_run_failed,),
     RunCreated: (on_levels_of_run_created, clocks.on_run_created, prediction.on_run_changed, triggers.on_run_created),
-    RunStateChanged: (clocks.on_run_state_changed, prediction.on_run_changed, triggers.on_run_state_changed, DRIVES_CLOCKS),
+    RunStateChanged: (
+        clocks.on_run_state_changed,
+        prediction.on_run_changed,
+        triggers.on_run_state_changed,
+        DRIVES_CLOCKS,
+        issue_holds.on_run_state_changed,
+    ),
     RunMigrated: (on_levels_of_run_created, migrated.on_run_migrated, prediction.on_run_changed),
     RunFinished: (waits.on_run_finished, prediction.on_run_finished, triggers.on_run_finished, DRIVES_CLOCKS),
     ProcessAdded: (on_process_added, prediction.on_run_changed, DRIVES_CLOCKS),
@@ -145,12 +167,13 @@ HANDLERS: Handlers = {
         notify.on_process_state_changed,
         prediction.on_run_changed,
         DRIVES_CLOCKS,
+        issue_holds.on_process_state_changed,
     ),
-    SlaThresholdsPassed: (notify.on_thresholds_passed,),
+    SlaThresholdsPassed: (notify.on_thresholds_passed, issue_rules.on_thresholds_passed),
     CalendarPublished: (on_calendar_published,),
     NoticesWanted: (on_notices_wanted,),
     JobWasAborted: (on_job_aborted,),
-    JobFailed: (record_rules.on_job_failed,),
+    JobFailed: (record_rules.on_job_failed, issue_rules.on_job_failed),
     DeliveryFailed: (record_rules.on_delivery_failed,),
     SignedDataChanged: (sign_offs.on_signed_data_changed,),
     AwaitedRunsMissing: (notify.on_awaited_runs_missing,),

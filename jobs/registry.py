@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from app.domain.jobs.attempts import RUN_JOB
-from app.domain.notify.notices import SEND_MAIL
+from app.domain.notify.giving import SEND_MAIL
 from app.domain.prediction.handlers import REFRESH_PROFILES, REFRESH_RUN
+from app.domain.sla.publishing import BACKFILL
+from app.domain.support.issue_rules import RAISE as RAISE_ISSUE
 from app.domain.triggers.firing import FIRE_TRIGGER
 from app.domain.workflow.doubts import PASS_ON_ACROSS
 from app.domain.workflow.reopening import DOUBT_ACROSS
 from app.domain.workflow.waits import ARRIVE
 from app.domain.workflow.writing import SETTLE_ACROSS
-from jobs import automation, dependencies, hierarchies, notify, prediction, schedules, sla, triggers
+from jobs import automation, dependencies, hierarchies, issues, notify, prediction, schedules, sla, triggers
 from jobs.perform import Handler
 from jobs.schedule import Periodic
 
@@ -25,6 +27,8 @@ JOBS: Mapping[str, Handler] = MappingProxyType(
         SEND_MAIL: notify.send_mail,
         FIRE_TRIGGER: triggers.fire_trigger,
         ARRIVE: triggers.arrive,
+        BACKFILL: sla.backfill,
+        RAISE_ISSUE: issues.raise_issue,
         REFRESH_RUN: prediction.refresh_forecast,
         REFRESH_PROFILES: prediction.refresh_profiles,
     }
@@ -111,6 +115,12 @@ SCHEDULE: tuple[Periodic, ...] = (
         seconds=300,
         work=automation.deliver_stranded,
         about="Delivers the jobs again that nothing else would deliver.",
+    ),
+    Periodic(
+        "send messages that have waited",
+        seconds=20,
+        work=notify.release_waiting,
+        about="Sends digests and what waited for the end of quiet hours, and withdraws what is over.",
     ),
     Periodic(
         "deliver stranded mails",

@@ -1,0 +1,1 @@
+"""Support: queries on processes and records, and issues."""

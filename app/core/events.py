@@ -4,7 +4,7 @@ Handlers run inside the transaction that emitted the event; which handler hears 
 `app.bootstrap`. Work that may happen later is a job in the outbox (`uow.enqueue`).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -38,5 +38,30 @@ class RecordDeleted(Event):
     record_id: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFailed(Event):
+    """A message did not reach its recipient and never will. `user_id` None: it was for a channel of a team.
+
+    `rule`: the code of the rule that gave it. `record_id`: what it was about, where it was about one record.
+    """
+
+    delivery_id: UUID
+    channel: str
+    rule: str | None
+    user_id: UUID | None
+    record_entity: str | None
+    record_id: UUID | None
+    error: str
+
+
 Handler = Callable[["UnitOfWork", Any], Awaitable[None]]
-Handlers = Mapping[type[Event], tuple[Handler, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A handler that hears all events of one round together, in their order: a thousand changes are one statement."""
+
+    handle: Callable[["UnitOfWork", Sequence[Any]], Awaitable[None]]
+
+
+Handlers = Mapping[type[Event], tuple[Handler | Gathered, ...]]

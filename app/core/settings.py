@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         description="Mail server as `smtp://user:password@host:25` or `smtps://...:465`. Unset: mails are kept and "
         "shown to administrators.",
     )
+    notify_allowed_networks: str = Field(
+        "",
+        description="Networks and host names inside the bank that webhooks of notifications may call, with commas "
+        "between, such as `10.20.0.0/16,hooks.bank.example`. Unset: public addresses only.",
+    )
     demo: bool = Field(
         True,
         description="Load the demo and its users. Default: true with the embedded PostgreSQL, false with an "
@@ -122,6 +127,14 @@ class Settings(BaseSettings):
     def _smtp_scheme(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in {"smtp", "smtps"}:
             raise ValueError("must start with smtp:// or smtps://")
+        return value
+
+    @field_validator("notify_allowed_networks")
+    @classmethod
+    def _readable_networks(cls, value: str) -> str:
+        for part in (part.strip() for part in value.split(",")):
+            if "/" in part or part.replace(".", "").isdigit() or ":" in part:
+                ipaddress.ip_network(part)  # raises ValueError in words
         return value
 
     @field_validator("data_dir")

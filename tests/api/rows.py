@@ -48,6 +48,8 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
         "outcome": None,
     },
     "run_forecast": {"critical_path": []},
+    "notification_rule": {"condition": None},
+    "mail_message": {"not_before": None, "html_body": None},
 }
 
 # Entities whose row refers to two different rows of one entity.

@@ -2,6 +2,7 @@
 
 from app.core.uow import UnitOfWork
 from app.domain.access.policy import AccessPolicy
+from app.domain.notify.causes import all_held_up, causes_of
 from app.domain.notify.notices import Notice, want
 from app.domain.notify.rules import Rule
 from app.domain.sla.events import SlaThresholdsPassed, ThresholdName
@@ -82,12 +83,22 @@ def _rule(event: ProcessStateChanged) -> Rule | None:
 
 
 async def on_thresholds_passed(uow: UnitOfWork, event: SlaThresholdsPassed) -> None:
-    """Tell whom the work waits for that it is due soon or late; of what is late, the lead too."""
-    want(
-        uow,
-        [
-            Notice(_BY_THRESHOLD[each.threshold], each.record_id, f"{each.clock_id}:{each.generation}")
-            for each in event.passed
-            if each.record_entity == "process_run"
-        ],
-    )
+    """Tell whom the work waits for that it is due soon or late; of what is late, the lead too.
+
+    What waits for one late process is one message about that process, which grows, and not one for each.
+    """
+    named = {name.value for name in _BY_THRESHOLD}
+    passed = [each for each in event.passed if each.record_entity == "process_run" and each.threshold in named]
+    causes = await causes_of(uow, [each.record_id for each in passed])
+    alone = [
+        Notice(_BY_THRESHOLD[ThresholdName(each.threshold)], each.record_id, f"{each.clock_id}:{each.generation}")
+        for each in passed
+        if each.record_id not in causes
+    ]
+    want(uow, alone)
+    for threshold, rule in _BY_THRESHOLD.items():
+        held_up = {
+            causes[each.record_id] for each in passed if each.threshold == threshold and each.record_id in causes
+        }
+        for cause, ids in (await all_held_up(uow, held_up, threshold)).items():
+            want(uow, [Notice(rule, id_, occurrence=threshold.value, cause=cause) for id_ in ids])

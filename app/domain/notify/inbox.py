@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy import Boolean, Integer, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.core.uow import UnitOfWork
@@ -19,7 +20,7 @@ MOST_COUNTED = 1_000  # past this the bell says 999+ and the count stops
 
 @dataclass(frozen=True, slots=True)
 class InboxItem:
-    """A notification as the bell shows it; `read_at` None: unread."""
+    """A notification as the bell shows it; `read_at` None: unread. `over`: it does not ask for anything any more."""
 
     id: UUID
     kind: Kind
@@ -28,14 +29,40 @@ class InboxItem:
     link: str
     at: datetime
     read_at: datetime | None
+    over: bool = False
+    record_entity: str | None = None
+    record_id: UUID | None = None
+
+    @property
+    def unread(self) -> bool:
+        return self.read_at is None and not self.over
 
 
-_LATEST = text("""
-SELECT id, kind, title, body, link, at, read_at FROM notification
-WHERE user_id = :user ORDER BY at DESC, id DESC LIMIT :limit
+_SHOWN = "user_id = :user AND in_app"
+_LATEST = text(f"""
+SELECT id, kind, title, body, link, at, read_at, over_at, record_entity, record_id FROM notification
+WHERE {_SHOWN} ORDER BY at DESC, id DESC LIMIT :limit
 """)
-_UNREAD = text("""
-SELECT count(*) FROM (SELECT 1 FROM notification WHERE user_id = :user AND read_at IS NULL LIMIT :most) AS unread
+_PAGE = text(f"""
+SELECT id, kind, title, body, link, at, read_at, over_at, record_entity, record_id FROM notification
+WHERE {_SHOWN} AND (CAST(:kind AS text) IS NULL OR kind = :kind)
+  AND (NOT :unread OR (read_at IS NULL AND over_at IS NULL))
+  AND (CAST(:search AS text) IS NULL OR title ILIKE :search OR body ILIKE :search)
+ORDER BY at DESC, id DESC LIMIT :limit OFFSET :offset
+""").bindparams(
+    bindparam("unread", type_=Boolean), bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
+)
+_COUNTS = text(f"""
+SELECT kind, count(*) AS every, count(*) FILTER (WHERE read_at IS NULL AND over_at IS NULL) AS unread
+FROM notification WHERE {_SHOWN} GROUP BY kind
+""")
+_UNREAD = text(f"""
+SELECT count(*) FROM (
+    SELECT 1 FROM notification WHERE {_SHOWN} AND read_at IS NULL AND over_at IS NULL LIMIT :most) AS unread
+""")
+_MARK_UNREAD = text("""
+UPDATE notification SET read_at = NULL, row_version = row_version + 1, updated_at = :now, updated_by = :user
+WHERE user_id = :user AND id = :id AND read_at IS NOT NULL
 """)
 _MARK = """
 UPDATE notification SET read_at = :now, row_version = row_version + 1, updated_at = :now, updated_by = :user
@@ -50,12 +77,47 @@ async def latest(uow: UnitOfWork, *, limit: int = LATEST) -> list[InboxItem]:
     authorize(uow, "read", "notification")
     zone = zone_of(uow.actor.time_zone)
     rows = await uow.execute(_LATEST, {"user": uow.actor.id, "limit": limit})
-    return [
-        InboxItem(
-            row.id, Kind(row.kind), row.title, localise(row.body or "", zone), row.link or "", row.at, row.read_at
-        )
-        for row in rows
-    ]
+    return [_item(row, zone) for row in rows]
+
+
+async def page_of(
+    uow: UnitOfWork, *, kind: Kind | None = None, unread: bool = False, search: str = "", offset: int = 0, limit: int
+) -> list[InboxItem]:
+    """A page of the actor's notifications, newest first; `search` is looked for in what they say."""
+    authorize(uow, "read", "notification")
+    zone = zone_of(uow.actor.time_zone)
+    escaped = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    values = {
+        "user": uow.actor.id,
+        "kind": kind.value if kind else None,
+        "unread": unread,
+        "search": f"%{escaped}%" if search else None,
+        "limit": limit,
+        "offset": offset,
+    }
+    return [_item(row, zone) for row in await uow.execute(_PAGE, values)]
+
+
+async def counts(uow: UnitOfWork) -> dict[Kind, tuple[int, int]]:
+    """How many notifications of each kind the actor has: all, and unread."""
+    authorize(uow, "read", "notification")
+    rows = await uow.execute(_COUNTS, {"user": uow.actor.id})
+    return {Kind(row.kind): (row.every, row.unread) for row in rows}
+
+
+def _item(row: Any, zone: tzinfo) -> InboxItem:
+    return InboxItem(
+        id=row.id,
+        kind=Kind(row.kind),
+        title=row.title,
+        body=localise(row.body or "", zone),
+        link=row.link or "",
+        at=row.at,
+        read_at=row.read_at,
+        over=row.over_at is not None,
+        record_entity=row.record_entity,
+        record_id=row.record_id,
+    )
 
 
 async def unread_count(uow: UnitOfWork) -> int:
@@ -69,6 +131,13 @@ async def mark_read(uow: UnitOfWork, *, ids: Sequence[UUID]) -> int:
     """Mark these of the actor's notifications as read; ids of others are ignored. Returns how many were unread."""
     authorize(uow, "update", "notification")
     marked = await uow.execute(_MARK_SOME, {"user": uow.actor.id, "now": uow.now, "ids": list(ids)})
+    return _touched(uow, marked.rowcount)
+
+
+async def mark_unread(uow: UnitOfWork, *, id_: UUID) -> int:
+    """Mark one of the actor's notifications as unread again. Returns whether it was read, as 0 or 1."""
+    authorize(uow, "update", "notification")
+    marked = await uow.execute(_MARK_UNREAD, {"user": uow.actor.id, "now": uow.now, "id": id_})
     return _touched(uow, marked.rowcount)
 
 

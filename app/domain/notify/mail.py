@@ -23,6 +23,9 @@ class MailState(StrEnum):
     SENT = "sent"
     KEPT = "kept"
     FAILED = "failed"
+    WAITING = "waiting"
+    GATHERED = "gathered"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,28 @@
-"""Notices about records of any entity: the effect `notify` of a lifecycle's step."""
+"""Notices about records of any entity: the effect `notify` of a lifecycle's step, and rules about records."""
 
-from sqlalchemy import Text, Uuid, bindparam, select, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Boolean, DateTime, Text, Uuid, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from app.core.uow import UnitOfWork
-from app.domain.access.policy import AccessPolicy
-from app.domain.access.policy_files import PLATFORM
 from app.domain.lifecycles.events import RecordNoticeWanted
-from app.domain.notify.mail import MailState, mail_transport
-from app.domain.notify.notices import MAIL_ATTEMPTS, SEND_MAIL
-from app.domain.notify.rules import Kind
+from app.domain.notify.conditions import matching
+from app.domain.notify.giving import after_given, common_values, rule_values
+from app.domain.notify.giving_sql import WISHES, WRITE
+from app.domain.notify.rule_book import NotificationRule, rules_in_force
+from app.domain.notify.rules import LEAD_ROLE, Event
+from app.domain.notify.wording import word_by_templates
 
-# Holders of the roles whose grant covers the node of the record, where it has one; and the users who were named.
-_GIVE = text("""
-WITH people AS (
-    SELECT g.user_id
+# Holders of the roles whose grant covers the node of the record, where it has one; the users who were named; groups;
+# and who follows the record and still has a role there.
+GIVE_ABOUT_RECORD = text(f"""
+WITH asked AS MATERIALIZED (
+    SELECT 1 AS n, q.* FROM jsonb_to_record(:rule) AS q (code text, filed text, user_ids uuid[], group_ids uuid[],
+        endpoint_ids uuid[], watchers boolean, critical boolean, mandatory boolean, channels jsonb)
+), covering AS (
+    SELECT g.user_id, o.code AS role
     FROM role o JOIN role_grant g ON g.role_id = o.id AND g.revoked_at IS NULL AND g.valid_from <= :now
          AND (g.valid_until IS NULL OR g.valid_until > :now)
     JOIN application a ON a.id = g.application_id AND a.active
@@ -22,69 +30,108 @@ WITH people AS (
               OR (a.code = :platform AND o.code = ANY (:wide)))
     LEFT JOIN hierarchy_node within ON within.id = g.node_id
     LEFT JOIN hierarchy_node place ON place.id = CAST(:node_id AS uuid)
-    WHERE o.code = ANY (:roles) AND (g.node_id IS NULL OR place.id IS NULL OR place.path <@ within.path)
-    UNION SELECT unnest(:user_ids)
-), notified AS (
-    INSERT INTO notification (id, row_version, created_at, created_by, updated_at, updated_by, user_id, kind, title,
-                              body, link, record_entity, record_id, at, dedup_key)
-    SELECT uuidv7(), 1, :now, :by, :now, :by, u.id, :kind, :title, :body, :link, :entity, :record_id, :now, :key
-    FROM people p JOIN app_user u ON u.id = p.user_id AND u.active AND u.deleted_at IS NULL
-         AND u.account_kind = 'person'
-    ON CONFLICT (user_id, dedup_key) DO NOTHING
-    RETURNING user_id, dedup_key
-), mailed AS (
-    INSERT INTO mail_message (id, row_version, created_at, created_by, updated_at, updated_by, recipient, subject,
-                              text_body, state, attempts, dedup_key)
-    SELECT uuidv7(), 1, :now, :by, :now, :by, u.email, :title,
-           concat(CAST(:title AS text), E'\\n\\n', CAST(:body AS text), E'\\n\\n', CAST(:address AS text),
-                  CAST(:link AS text), E'\\n'), :mail_state, 0, :key
-    FROM notified d JOIN app_user u ON u.id = d.user_id
-    ON CONFLICT (recipient, dedup_key) DO NOTHING
-    RETURNING id
-)
-SELECT ARRAY(SELECT user_id FROM notified) AS users, ARRAY(SELECT id FROM mailed) AS mails
-""").bindparams(
+    WHERE g.node_id IS NULL OR place.id IS NULL OR place.path <@ within.path
+), people AS (
+    SELECT user_id FROM covering WHERE role = ANY (:roles)
+    UNION SELECT unnest(user_ids) FROM asked
+    UNION SELECT m.user_id FROM asked JOIN user_group_member m ON m.parent_id = ANY (group_ids)
+    UNION SELECT w.user_id FROM asked JOIN record_watch w ON w.record_entity = :entity AND w.record_id = :record_id
+          WHERE asked.watchers AND w.user_id IN (SELECT user_id FROM covering)
+), targets AS (
+    SELECT user_id, CAST(NULL AS uuid) AS endpoint_id FROM people
+    UNION ALL SELECT NULL, e.id FROM asked CROSS JOIN LATERAL unnest(endpoint_ids) AS e (id)
+), given AS (
+    SELECT a.n, a.code, a.filed, u.id AS user_id, t.endpoint_id, u.email, CAST(:title AS text) AS title,
+           CAST(:body AS text) AS body, CAST(:key AS text) AS key, CAST(:entity AS text) AS record_entity,
+           CAST(:record_id AS uuid) AS record_id, CAST(:link AS text) AS link, w.channels, w.digest,
+           (w.quiet OR w.digest <> 'now') AND NOT a.critical AS held
+    FROM targets t CROSS JOIN asked a
+    LEFT JOIN app_user u ON u.id = t.user_id AND u.active AND u.deleted_at IS NULL AND u.account_kind = 'person'
+         AND (:actor_too OR u.id <> :actor)
+    {WISHES}
+    WHERE (u.id IS NOT NULL OR t.endpoint_id IS NOT NULL) AND w.channels IS NOT NULL
+), {WRITE}""").bindparams(
+    bindparam("rule", type_=JSONB),
+    bindparam("now", type_=DateTime(timezone=True)),
     bindparam("roles", type_=ARRAY(Text)),
     bindparam("wide", type_=ARRAY(Text)),
-    bindparam("user_ids", type_=ARRAY(Uuid)),
+    bindparam("by", type_=Uuid),
+    bindparam("actor", type_=Uuid),
+    bindparam("actor_too", type_=Boolean),
+    bindparam("record_id", type_=Uuid),
+    bindparam("mails", type_=Boolean),
+    bindparam("calls", type_=Boolean),
 )
+
+
+# Records that people know by a page of their own; every other one is shown by the generated page.
+_PAGES = {"process_run": "/processes", "workflow_run": "/runs", "job_run": "/jobs"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordNotice:
+    """What is said about a record. `occurrence` tells it from the same at another time."""
+
+    entity: str
+    record_id: UUID
+    subject: str
+    text: str
+    occurrence: str
+    roles: tuple[str, ...] = ()
+    user_ids: tuple[UUID, ...] = ()
 
 
 async def on_record_notice_wanted(uow: UnitOfWork, event: RecordNoticeWanted) -> None:
-    """Notify, and mail, whom the effect names; each once for this step of the record."""
-    policy: AccessPolicy = uow.resources.policy
-    transport = mail_transport(uow)
-    sends = transport.sends and not uow.simulated
-    entity = uow.registry.entity(event.entity)
+    """Notify whom the event names; each once for this step of the record."""
+    notice = RecordNotice(
+        entity=event.entity,
+        record_id=event.record_id,
+        subject=event.subject,
+        text=event.text,
+        occurrence=f"{event.at.isoformat()}:{event.subject}",
+        roles=event.roles,
+        user_ids=event.user_ids,
+    )
+    for rule in rules_in_force(uow).of(Event.RECORD_NOTICE):
+        if rule.entity in (None, "", event.entity):
+            await give_about_record(uow, rule, notice)
+
+
+async def give_about_record(uow: UnitOfWork, rule: NotificationRule, notice: RecordNotice) -> None:
+    """Tell whom the rule names, and whom the notice names where the rule says so, if its condition holds."""
+    if rule.condition and not await matching(uow, rule, notice.entity, [notice.record_id]):
+        return
+    entity = uow.registry.entity(notice.entity)
+    named = "named" in rule.to
+    people = {**rule_values(rule)}
+    people["user_ids"] = [*people["user_ids"], *(str(id_) for id_ in (notice.user_ids if named else ()))]
+    roles = [*rule.roles, *(notice.roles if named else ()), *((LEAD_ROLE,) if "lead" in rule.to else ())]
+    prefix = "step" if rule.code == Event.RECORD_NOTICE else rule.code
     values = {
-        "now": uow.now,
-        "by": uow.actor.id,
+        **common_values(uow),
+        "rule": people,
         "application": entity.application,
-        "platform": PLATFORM,
-        "wide": [role.code for role in policy.roles if policy.reaches(role.code)],
-        "roles": list(event.roles),
-        "user_ids": list(event.user_ids),
-        "node_id": await _node_of(uow, event),
-        "kind": Kind.SYSTEM.value,
-        "title": " ".join(event.subject.split())[:300],
-        "body": event.text,
-        "link": f"/records/{entity.slug}/{event.record_id}",
-        "entity": event.entity,
-        "record_id": event.record_id,
-        "key": f"step:{event.record_id}:{event.at.isoformat()}:{event.subject}"[:300],
-        "address": transport.address,
-        "mail_state": (MailState.QUEUED if sends else MailState.KEPT).value,
+        "roles": roles,
+        "node_id": await _node_of(uow, notice.entity, notice.record_id),
+        "title": " ".join(notice.subject.split())[:300],
+        "body": notice.text,
+        "link": f"{_PAGES.get(entity.name, f'/data/{entity.slug}')}/{notice.record_id}",
+        "entity": notice.entity,
+        "record_id": notice.record_id,
+        "key": f"{prefix}:{notice.record_id}:{notice.occurrence}"[:300],
+        "actor": uow.actor.id,
+        "actor_too": rule.telling.actor,
     }
-    given = (await uow.execute(_GIVE, values)).one()
-    uow.touch(*(f"user:{user_id}" for user_id in given.users))
-    for mail_id in given.mails if sends else ():
-        uow.enqueue(SEND_MAIL, {"mail_id": mail_id}, max_attempts=MAIL_ATTEMPTS)
+    given = (await uow.execute(GIVE_ABOUT_RECORD, values)).one()
+    if rule.template_id is not None:
+        await word_by_templates(uow, given, {rule.code: rule.template_id})
+    await after_given(uow, given)
 
 
-async def _node_of(uow: UnitOfWork, event: RecordNoticeWanted) -> object:
+async def _node_of(uow: UnitOfWork, entity_name: str, record_id: UUID) -> object:
     """The node of the record, where the record itself names it."""
-    entity, table = uow.registry.entity(event.entity), uow.table(event.entity)
+    entity, table = uow.registry.entity(entity_name), uow.table(entity_name)
     if not entity.scope_field or not entity.has_field(entity.scope_field):
         return None
     column = table.c[entity.field(entity.scope_field).column]
-    return await uow.scalar(select(column).where(table.c.id == event.record_id))
+    return await uow.scalar(select(column).where(table.c.id == record_id))

@@ -1,4 +1,7 @@
-"""What people are told about, who is told, and in which words: one table."""
+"""What people are told about, who is told, and in which words: the rules that come with the product, as one table.
+
+Each becomes a row of `notification_rule` that administrators may tune; see `rule_book`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,8 +28,32 @@ class Rule(StrEnum):
     REOPENING = "reopening"
 
 
+class Event(StrEnum):
+    """What else a rule may be about, beside `Rule`: records of any entity, jobs, and messages themselves."""
+
+    RECORD_NOTICE = "record_notice"
+    RECORD_CREATED = "record_created"
+    RECORD_CHANGED = "record_changed"
+    RECORD_STEP = "record_step"
+    RECORD_EVENT = "record_event"
+    JOB_FAILED = "job_failed"
+    DELIVERY_FAILED = "delivery_failed"
+
+
+class Channel(StrEnum):
+    """How a message reaches a person; endpoints of teams are named by rules."""
+
+    IN_APP = "in_app"
+    EMAIL = "email"
+    CHAT = "chat"
+
+    @property
+    def label(self) -> str:
+        return {"in_app": "In the product", "email": "E-mail", "chat": "Chat or SMS"}[self.value]
+
+
 class Kind(StrEnum):
-    """How a notification is filed; the values of its field."""
+    """How a notification is filed, and by what people choose their channels; the values of its field."""
 
     ASSIGNMENT = "assignment"
     WARNING = "warning"
@@ -35,6 +62,21 @@ class Kind(StrEnum):
     APPROVAL = "approval"
     FAILURE = "failure"
     SYSTEM = "system"
+
+    @property
+    def label(self) -> str:
+        return KIND_LABELS[self]
+
+
+KIND_LABELS: Mapping[Kind, str] = MappingProxyType({
+    Kind.ASSIGNMENT: "Work for you",
+    Kind.WARNING: "Due soon and warnings",
+    Kind.BREACH: "Late",
+    Kind.REJECTION: "Rejected",
+    Kind.APPROVAL: "Approved",
+    Kind.FAILURE: "Failures",
+    Kind.SYSTEM: "Records, queries and messages",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Finished work that is opened again: what that means, doing it or asking for it, and the second person's answer."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -189,7 +190,7 @@ async def decline(id: UUID, body: DeclineInput, request: Request) -> Response:
 
 @router.get("/workflow-runs/{id}/statements", summary="The run as it was signed, each time before it was restated")
 async def read_statements(id: UUID, uow: CurrentUow) -> list[StatementOutput]:
-    return [StatementOutput(**_head(head)) for head in await list_statements(uow, run_id=id)]
+    return [StatementOutput(**statement_head(head)) for head in await list_statements(uow, run_id=id)]
 
 
 @router.get("/workflow-runs/{id}/statements/{number}", summary="One statement, as it was signed")
@@ -197,29 +198,31 @@ async def read_signed(id: UUID, number: Annotated[int, Path(ge=1, lt=2**31)], uo
     statement = await read_statement(uow, run_id=id, number=number)
     content = statement.content
     return SignedStatementOutput(
-        **_head(statement.head),
+        **statement_head(statement.head),
         reference=content["reference"],
         business_date=content["business_date"],
         variant=content["variant"] or "",
         version_id=content["version"],
-        processes=[
-            SignedProcessOutput(
-                **{key: process[key] for key in _AS_SIGNED},
-                snapshot_hash=process["hash"],
-                output_hash=process["output"],
-                signatures=[
-                    SignatureOutput(
-                        level=each["level"],
-                        role=each["role"],
-                        by=each["by"],
-                        on_behalf_of=each["for"],
-                        at=each["at"],
-                        snapshot_hash=each["hash"],
-                    )
-                    for each in process["signatures"]
-                ],
+        processes=[signed_process(process) for process in content["processes"] or ()],
+    )
+
+
+def signed_process(process: Mapping[str, Any]) -> SignedProcessOutput:
+    """A process as a statement keeps it."""
+    return SignedProcessOutput(
+        **{key: process[key] for key in _AS_SIGNED},
+        snapshot_hash=process["hash"],
+        output_hash=process["output"],
+        signatures=[
+            SignatureOutput(
+                level=each["level"],
+                role=each["role"],
+                by=each["by"],
+                on_behalf_of=each["for"],
+                at=each["at"],
+                snapshot_hash=each["hash"],
             )
-            for process in content["processes"] or ()
+            for each in process["signatures"]
         ],
     )
 
@@ -227,7 +230,7 @@ async def read_signed(id: UUID, number: Annotated[int, Path(ge=1, lt=2**31)], uo
 _AS_SIGNED = ("code", "label", "kind", "state", "round", "maker", "started_at", "finished_at", "comment")
 
 
-def _head(head: StatementHead) -> dict[str, object]:
+def statement_head(head: StatementHead) -> dict[str, Any]:
     return {
         "number": head.number,
         "signed_at": head.signed_at,

@@ -154,12 +154,18 @@ class ProcessDetail:
     signed: Signed | None  # of a sign-off: what it stands for
 
 
-async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail:
-    """Read the page of a process. Raises NotFound, also for one that the actor may not see."""
+async def visible_process(uow: UnitOfWork, process_run_id: UUID) -> ProcessRow:
+    """The process, for whoever may see it by their own rights or those of whom they stand in for. Raises NotFound."""
     if decide(uow.resources.policy, uow.registry, uow.actor, "read", "process_run") is None:
         await require_principal(uow, "read")
     row = await read_process(uow, process_run_id)
     require_visible(uow, row)
+    return row
+
+
+async def process_detail(uow: UnitOfWork, process_run_id: UUID) -> ProcessDetail:
+    """Read the page of a process. Raises NotFound, also for one that the actor may not see."""
+    row = await visible_process(uow, process_run_id)
     key = {"id": row.id}
     names = dict((await uow.execute(READ_NAMES, key)).mappings().one())
     names["run_row_version"] = names.pop("row_version")

@@ -161,7 +161,12 @@ HANDLERS: Handlers = {
     RunMigrated: (on_levels_of_run_created, migrated.on_run_migrated, prediction.on_run_changed),
     RunFinished: (waits.on_run_finished, prediction.on_run_finished, triggers.on_run_finished, DRIVES_CLOCKS),
     ProcessAdded: (on_process_added, prediction.on_run_changed, DRIVES_CLOCKS),
-    ProcessesReleased: (rule_routing.on_processes_released, notify.on_processes_released, prediction.on_run_changed, DRIVES_CLOCKS),
+    ProcessesReleased: (
+        rule_routing.on_processes_released,
+        notify.on_processes_released,
+        prediction.on_run_changed,
+        DRIVES_CLOCKS,
+    ),
     ProcessStateChanged: (
         clocks.on_process_state_changed,
         notify.on_process_state_changed,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from models.lifecycle import LifecycleDef
+from models.sla import PolicyDef
 
 # Names that SQLAlchemy's declarative classes or the always-present columns already use.
 RESERVED_FIELD_NAMES = frozenset({
@@ -118,7 +119,8 @@ class FieldDef(Definition):
     read_only: bool = False  # set by services only; no form, API call or import writes it
     editable_in_states: tuple[str, ...] | None = None
     default: Any = None
-    default_expr: Literal["$now", "$today", "$me", "$business_date"] | None = None
+    # $token: a name that cannot be guessed; for read-only fields, and only where the field is visible.
+    default_expr: Literal["$now", "$today", "$me", "$business_date", "$token"] | None = None
     computed: str | None = None
     stored: bool = True  # computed fields: a generated column, or evaluated on read
     result: FieldType | None = None  # computed fields: the type of the value
@@ -299,7 +301,11 @@ class EntityDef(Definition):
     fields: tuple[FieldDef, ...]
     # Whether its records can have a lifecycle; `lifecycles` are those that ship with the definition.
     lifecycle: bool = False
+    # A managed entity whose records take steps all the same: their own service writes everything else of them.
+    managed_steps: bool = False
     lifecycles: tuple[LifecycleDef, ...] = ()
+    # The SLA policies that ship with the definition.
+    sla_policies: tuple[PolicyDef, ...] = ()
     # The field that holds the state, where it is not the general one: records whose steps the engine itself takes.
     state_field: str = "lifecycle_state"
     views: tuple[ViewDef, ...] = ()
@@ -335,6 +341,11 @@ class EntityDef(Definition):
             if name not in known:
                 raise ValueError(f"entity {self.name!r}: {what} names {name!r}, which is not a field")
         return self
+
+    @property
+    def takes_steps(self) -> bool:
+        """Whether people take the steps of a lifecycle on its records, and administrators define which there are."""
+        return self.lifecycle and (self.managed_steps or not self.managed)
 
     @property
     def table_name(self) -> str:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Executable, Table, Text, TextClause, bindparam, text
+from sqlalchemy import CursorResult, Executable, Table, Text, TextClause, TextualSelect, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -22,13 +22,14 @@ from app.core.actor import Actor, system_actor
 from app.core.audit import AuditEntry, plain_mapping, plain_value
 from app.core.clock import Clock
 from app.core.database_errors import translate
-from app.core.events import Event, Handlers
+from app.core.events import Event, Gathered, Handlers
 from models.base import uuid7
 from models.registry import Registry
 
 LIVE_CHANNEL = "steps_live"
 OUTBOX_CHANNEL = "steps_outbox"
 MAX_EVENT_ROUNDS = 1_000
+_WRITTEN = (TextClause, TextualSelect)
 
 # One statement for everything that accompanies a change. Each part is skipped by the server when its array is empty.
 WRITE_ACCOMPANIMENTS = text(
@@ -167,11 +168,16 @@ class UnitOfWork:
             self._session = AsyncSession(bind=self.connection, expire_on_commit=False, autoflush=False)
         return self._session
 
-    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Run one statement. Integrity errors are translated into the product's errors."""
+    async def execute(
+        self, statement: Executable, parameters: Any = None, *, kept: bool = False
+    ) -> CursorResult[Any]:
+        """Run one statement. Integrity errors are translated into the product's errors.
+
+        `kept`: a query that the caller made once and runs again and again, and whose rows it reads by name.
+        """
         try:
-            if type(statement) is TextClause and not isinstance(parameters, list | tuple):
-                made = direct.compile_once(statement, self.connection.dialect)
+            if (kept or type(statement) in _WRITTEN) and not isinstance(parameters, list | tuple):
+                made = direct.compile_once(cast("direct.Kept", statement), self.connection.dialect)
                 if made is not None:
                     return await direct.execute(self.connection, made, parameters or {})  # type: ignore[return-value]
             return await self.connection.execute(statement, parameters)
@@ -266,9 +272,15 @@ class UnitOfWork:
             if rounds > MAX_EVENT_ROUNDS:
                 raise RuntimeError("event handlers keep emitting events: there is a loop between them")
             batch, self._events = self._events, []
+            gathered: dict[Gathered, list[Event]] = {}
             for event in batch:
                 for handler in self.resources.handlers.get(type(event), ()):
-                    await handler(self, event)
+                    if isinstance(handler, Gathered):
+                        gathered.setdefault(handler, []).append(event)
+                    else:
+                        await handler(self, event)
+            for each, events in gathered.items():
+                await each.handle(self, events)
 
     async def _write_accompaniments(self) -> None:
         entries, jobs, topics = self._entries, self._jobs, list(self._topics)

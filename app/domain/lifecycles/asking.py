@@ -61,8 +61,8 @@ async def asking_for(uow: UnitOfWork, subjects: Mapping[UUID, Subject], steps: S
     records = [subject.record for subject in subjects.values()]
     around: dict[tuple[str, UUID], dict[str, Any]] = {}
     for term in read:
-        await _follow(uow, term, records, around)
-    paths = await _node_paths(uow, read, [*records, *around.values()])
+        await follow(uow, term, records, around)
+    paths = await node_paths(uow, read, [*records, *around.values()])
     return Asking(lambda entity, id_: around.get((entity, id_)), await rulings_for(uow, steps), paths)
 
 
@@ -71,7 +71,7 @@ def people_of(uow: UnitOfWork) -> frozenset[UUID]:
     return frozenset(id_ for id_ in (uow.actor.id, uow.actor.on_behalf_of) if id_ is not None)
 
 
-async def _follow(
+async def follow(
     uow: UnitOfWork,
     term: Term,
     records: Sequence[dict[str, Any]],
@@ -100,7 +100,7 @@ async def _follow(
         here = [around[hop.target, id_] for id_ in ids if (hop.target, id_) in around]
 
 
-async def _node_paths(
+async def node_paths(
     uow: UnitOfWork, read: Sequence[Term], records: Sequence[Mapping[str, Any]]
 ) -> Mapping[UUID, str] | None:
     """Where nodes lie in their tree, for guards that ask what is below what; None where none does."""

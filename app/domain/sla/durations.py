@@ -69,6 +69,7 @@ async def start_duration(
         "application_id": application_id,
         "node_id": node_id,
         "measure": Measure.DURATION.value,
+        "calendar_id": found.calendar_id,
         "warn_minutes": found.warn_minutes or 0,
         "row_version": 1,
         "created_at": uow.now,
@@ -139,6 +140,7 @@ def _chosen(uow: UnitOfWork, id_: UUID, status: ClockStatus, *, whole_run: bool)
         mine = clocks.c.record_id.in_(select(processes.c.id).where(processes.c.run_id == id_))
     return _with_policy(uow).where(
         clocks.c.record_entity == "process_run",
+        clocks.c.policy_version_id.is_(None),
         mine,
         clocks.c.state == status.value,
         policies.c.pause_on_hold.is_(True),

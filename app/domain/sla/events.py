@@ -8,7 +8,7 @@ from app.core.events import Event
 
 
 class ThresholdName(StrEnum):
-    """What a clock announces; a breach is the higher one."""
+    """The thresholds that every clock may have; a policy names others of its own."""
 
     WARNING = "warning"
     BREACH = "breach"
@@ -16,14 +16,16 @@ class ThresholdName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PassedThreshold:
-    """One threshold of one clock, recorded as the row `event_id` of sla_event."""
+    """One threshold of one clock, recorded as the row `event_id` of sla_event. `policy` is its policy's code."""
 
     event_id: UUID
     clock_id: UUID
     generation: int
-    threshold: ThresholdName
+    threshold: str
     record_entity: str
     record_id: UUID
+    policy: str = ""
+    policy_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +36,22 @@ class SlaThresholdsPassed(Event):
     """
 
     passed: tuple[PassedThreshold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndedClock:
+    """A clock that stopped because the work was done, or was called off."""
+
+    clock_id: UUID
+    policy_id: UUID
+    record_entity: str
+    record_id: UUID
+    state: str
+    breached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockEnded(Event):
+    """Clocks have ended: what was to be said about them need not be said any more."""
+
+    clocks: tuple[EndedClock, ...]

@@ -6,19 +6,20 @@ whose warning and breach lie ahead again where they do; what has been breached s
 
 from uuid import UUID
 
-from sqlalchemy import DateTime, Integer, Text, Uuid, bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Date, DateTime, Integer, Text, Uuid, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from app.core.uow import UnitOfWork
 from app.domain.calendars.deadlines import parse_deadline
 from app.domain.calendars.store import calendar_of_id
 from app.domain.sla.clocks import LONGEST_WARNING_MINUTES, START_TIMED
+from app.domain.sla.moved import rearm_moved
 from app.domain.sla.policies import DEFAULT_WARN_MINUTES, PROCESS_DEADLINE, ensure_shipped_policies
 from app.domain.workflow.events import RunMigrated
 from app.domain.workflow.states import CLOSED
 
 _RUN = text("""
-SELECT r.business_date, w.calendar_id, s.id AS policy_id, s.active, s.warn_minutes,
+SELECT r.business_date, w.calendar_id, s.id AS policy_id, s.active, s.warn_minutes, s.thresholds,
        ARRAY(SELECT deadline FROM process WHERE version_id = r.version_id AND deadline <> ''
              UNION SELECT deadline FROM stage WHERE version_id = r.version_id AND deadline <> '') AS deadlines
 FROM workflow_run r
@@ -35,7 +36,7 @@ WITH formula AS (
     FROM stage d LEFT JOIN formula f ON f.formula = d.deadline
     WHERE s.run_id = :run AND d.id = s.stage_id AND s.due_at IS DISTINCT FROM f.due_at
 ), aimed AS (
-    SELECT p.id, p.label, p.node_id, p.application_id, f.due_at, NOT p.state = ANY (:closed) AS open,
+    SELECT p.id, p.label, p.node_id, p.application_id, f.due_at, f.formula, NOT p.state = ANY (:closed) AS open,
            CASE WHEN p.state = ANY (:closed) THEN p.due_at ELSE f.due_at END AS stands,
            least(coalesce(d.warn_minutes, :warn_minutes), :longest) AS warn_minutes
     FROM process_run p JOIN process d ON d.id = p.process_id LEFT JOIN formula f ON f.formula = d.deadline
@@ -58,7 +59,8 @@ WITH formula AS (
 ), moved AS (
     UPDATE sla_clock c SET
         label = n.label || ' · ' || whole.reference, node_id = n.node_id, due_at = n.due_at, warn_at = n.warn_at,
-        warn_minutes = n.warn_minutes, target = n.due_at - c.started_at, generation = c.generation + 1,
+        warn_minutes = n.warn_minutes, calendar_id = :calendar, formula = n.formula, base_date = :base_date,
+        target = n.due_at - c.started_at, generation = c.generation + 1,
         next_threshold = n.threshold,
         next_fire_at = CASE n.threshold WHEN 'warning' THEN n.warn_at WHEN 'breach' THEN n.due_at END,
         warned_at = CASE WHEN n.warn_at > :now THEN NULL ELSE c.warned_at END,
@@ -78,7 +80,7 @@ WITH formula AS (
     UPDATE sla_clock c SET
         state = 'cancelled', stopped_at = :now, next_fire_at = NULL, next_threshold = NULL,
         row_version = c.row_version + 1, updated_at = :now, updated_by = :by
-    WHERE c.record_entity = 'process_run' AND c.state IN ('running', 'paused') AND (
+    WHERE c.record_entity = 'process_run' AND c.policy_version_id IS NULL AND c.state IN ('running', 'paused') AND (
         c.record_id = ANY (:gone)
         OR (c.measure = 'deadline' AND c.record_id IN (SELECT id FROM aimed WHERE open AND due_at IS NULL)))
 ) {START_TIMED}""").bindparams(
@@ -91,6 +93,9 @@ WITH formula AS (
     bindparam("by", type_=Uuid),
     bindparam("warn_minutes", type_=Integer),
     bindparam("longest", type_=Integer),
+    bindparam("calendar", type_=Uuid),
+    bindparam("base_date", type_=Date),
+    bindparam("more", type_=JSONB),
 )
 
 
@@ -118,7 +123,12 @@ async def on_run_migrated(uow: UnitOfWork, event: RunMigrated) -> None:
         "closed": [state.value for state in CLOSED],
         "gone": list(event.closed),
         "policy": None if run.active is False else policy_id,
+        "calendar": run.calendar_id,
+        "base_date": run.business_date,
+        "more": run.thresholds or [],
         "now": uow.now,
         "by": uow.actor.id,
     }
     await uow.execute(_FOLLOW, values)
+    if run.thresholds:
+        await rearm_moved(uow)

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.actor import Actor, system_actor
 from app.core.uow import UnitOfWork
-from app.domain.sla.events import PassedThreshold, SlaThresholdsPassed, ThresholdName
+from app.domain.sla.events import PassedThreshold, SlaThresholdsPassed
 
 log = logging.getLogger("steps.sla")
 
@@ -58,45 +58,58 @@ class SweepResult:
 
 _MOMENT = "coalesce(:now, steps_now())"
 
-# Both thresholds of a clock are looked at: `next_threshold` is the first that has not fired. `once` keeps a threshold
-# that is recorded already from being recorded or announced again, whatever the clock's row says.
+# What a clock announces is in its schedule, in order; without one it is the warning and the breach. Everything from
+# `next_threshold` on has not fired. `once` keeps a threshold that is recorded already from being recorded or announced
+# again, whatever the clock's row says.
 _FIRE = """
 WITH moment AS MATERIALIZED (
     SELECT {moment} AS now
 ), due AS MATERIALIZED (
-    SELECT id, generation, next_threshold, warn_at, due_at, started_at, record_entity, record_id
+    SELECT id, policy_id, generation, next_threshold, warn_at, due_at, started_at, record_entity, record_id, schedule
     FROM sla_clock
     WHERE next_fire_at IS NOT NULL AND next_fire_at <= (SELECT now FROM moment) {which}
     ORDER BY next_fire_at
     LIMIT :limit
     FOR UPDATE SKIP LOCKED
-), reached AS (
-    SELECT due.id, generation, threshold, greatest(at, started_at) AS at,
-           threshold = 'breach' OR due_at > (SELECT now FROM moment) AS highest
-    FROM due CROSS JOIN LATERAL (VALUES ('warning', warn_at), ('breach', due_at)) AS t (threshold, at)
-    WHERE at <= (SELECT now FROM moment) AND (next_threshold = 'warning' OR next_threshold = threshold)
+), point AS MATERIALIZED (
+    SELECT due.id, n, threshold, at,
+           max(n) FILTER (WHERE threshold = next_threshold) OVER (PARTITION BY due.id) AS first
+    FROM due CROSS JOIN LATERAL (
+        SELECT n, threshold, at FROM (VALUES (1, 'warning', warn_at), (2, 'breach', due_at)) AS v (n, threshold, at)
+        WHERE schedule IS NULL
+        UNION ALL
+        SELECT n, item ->> 0, CAST(item ->> 1 AS timestamptz)
+        FROM jsonb_array_elements(schedule) WITH ORDINALITY AS e (item, n)
+    ) AS t
+), reached AS MATERIALIZED (
+    SELECT id, n, threshold, at, n = max(n) OVER (PARTITION BY id) AS highest
+    FROM point WHERE n >= first AND at <= (SELECT now FROM moment)
+), following AS (
+    SELECT DISTINCT ON (id) id, threshold, at
+    FROM point WHERE n >= first AND at > (SELECT now FROM moment) ORDER BY id, n
 ), recorded AS (
     INSERT INTO sla_event (id, row_version, created_at, created_by, updated_at, updated_by, clock_id, generation,
                            threshold, at, fired_at, notified)
-    SELECT uuidv7(), 1, now, :by, now, :by, reached.id, generation, threshold, at, now, highest
-    FROM reached CROSS JOIN moment
+    SELECT uuidv7(), 1, now, :by, now, :by, due.id, generation, threshold, greatest(at, started_at), now, highest
+    FROM reached JOIN due ON due.id = reached.id CROSS JOIN moment
     ON CONFLICT (clock_id, generation, threshold) DO NOTHING
     RETURNING id, clock_id, threshold, notified
 ), moved AS (
     UPDATE sla_clock c
-    SET next_threshold = CASE WHEN due.due_at > now THEN 'breach' END,
-        next_fire_at = CASE WHEN due.due_at > now THEN due.due_at END,
-        warned_at = CASE WHEN due.next_threshold = 'warning'
-            THEN coalesce(c.warned_at, greatest(due.warn_at, due.started_at)) ELSE c.warned_at END,
+    SET next_threshold = f.threshold, next_fire_at = f.at,
+        warned_at = coalesce(c.warned_at, (
+            SELECT greatest(min(r.at), due.started_at) FROM reached r
+            WHERE r.id = due.id AND r.threshold <> 'breach' AND r.at <= due.due_at HAVING count(*) > 0)),
         breached_at = CASE WHEN due.due_at <= now
             THEN coalesce(c.breached_at, greatest(due.due_at, due.started_at)) ELSE c.breached_at END,
         row_version = c.row_version + 1, updated_at = now, updated_by = :by
-    FROM due CROSS JOIN moment
+    FROM due CROSS JOIN moment LEFT JOIN following f ON f.id = due.id
     WHERE c.id = due.id
 )
 SELECT due.id AS clock_id, due.generation, due.record_entity, due.record_id, r.id AS event_id, r.threshold,
-       r.notified AS announced, p.run_id
+       r.notified AS announced, p.run_id, s.id AS policy_id, s.code AS policy
 FROM due
+JOIN sla_policy s ON s.id = due.policy_id
 LEFT JOIN recorded r ON r.clock_id = due.id
 LEFT JOIN process_run p ON due.record_entity = 'process_run' AND p.id = due.record_id
 """
@@ -163,12 +176,14 @@ async def _fire(
         rows = (await uow.execute(statement, {**values, "now": now, "by": actor.id})).all()
         passed = tuple(
             PassedThreshold(
-                row.event_id,
-                row.clock_id,
-                row.generation,
-                ThresholdName(row.threshold),
-                row.record_entity,
-                row.record_id,
+                event_id=row.event_id,
+                clock_id=row.clock_id,
+                generation=row.generation,
+                threshold=row.threshold,
+                record_entity=row.record_entity,
+                record_id=row.record_id,
+                policy=row.policy,
+                policy_id=row.policy_id,
             )
             for row in rows
             if row.announced

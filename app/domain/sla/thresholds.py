@@ -16,29 +16,31 @@ MAX_PERCENT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A point on a clock: a percentage of the target consumed, or an amount of the target left. Exactly one is given.
+    """A point on a clock: a percentage of the target consumed, or so much before or after it. Exactly one is given.
 
-    100 percent is the breach; more than that is for escalation.
+    100 percent is the breach; more than that, and what comes after it, is for escalation.
     """
 
     code: str
     percent: int | None = None
     before: timedelta | None = None
+    after: timedelta | None = None
 
     def __post_init__(self) -> None:
-        if (self.percent is None) == (self.before is None):
-            raise InvalidThreshold(f"Threshold {self.code} needs either a percentage or a time before, and not both.")
+        if sum(value is not None for value in (self.percent, self.before, self.after)) != 1:
+            raise InvalidThreshold(f"Threshold {self.code} needs a percentage, or a time before or after; one of them.")
         if self.percent is not None and not 1 <= self.percent <= MAX_PERCENT:
             raise InvalidThreshold(f"Threshold {self.code} must be 1 to {MAX_PERCENT} percent, not {self.percent}.")
-        if self.before is not None and self.before <= ZERO:
-            raise InvalidThreshold(
-                f"Threshold {self.code} must be more than zero before the target, not {self.before}."
-            )
+        for side, amount in (("before", self.before), ("after", self.after)):
+            if amount is not None and amount <= ZERO:
+                raise InvalidThreshold(f"Threshold {self.code} must be more than zero {side} the target, not {amount}.")
 
     def point(self, target: timedelta) -> timedelta:
         """Return how much of `target` is consumed when the threshold is reached."""
         if self.percent is not None:
             return target * self.percent // 100
+        if self.after is not None:
+            return target + self.after
         assert self.before is not None
         return target - self.before
 
@@ -94,4 +96,9 @@ def crossed(
 
 def _ascending(clock: ClockState, thresholds: Iterable[Threshold], fired: Collection[str]) -> list[Threshold]:
     waiting = (threshold for threshold in thresholds if threshold.code not in fired)
-    return sorted(waiting, key=lambda threshold: (threshold.point(clock.target), threshold.code))
+    return in_order(clock.target, waiting)
+
+
+def in_order(target: timedelta, thresholds: Iterable[Threshold]) -> list[Threshold]:
+    """Return them as a clock with this target comes to them."""
+    return sorted(thresholds, key=lambda threshold: (threshold.point(target), threshold.code))

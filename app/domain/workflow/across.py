@@ -16,7 +16,7 @@ from sqlalchemy import Date, DateTime, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.core.uow import UnitOfWork
-from app.domain.calendars.calendars import WorkingCalendar
+from app.domain.calendars.calendars import Calendar
 from app.domain.calendars.deadlines import parse_deadline
 from app.domain.calendars.store import calendar_of_id
 from app.domain.workflow.conditions import not_binding
@@ -197,7 +197,7 @@ async def await_runs(uow: UnitOfWork, *, run_id: UUID, only: Collection[UUID] | 
     if only is not None:
         dependencies = [d for d in dependencies if d.id in only]
     own = await calendar_of_id(uow, run.calendar_id)
-    calendars: dict[UUID, WorkingCalendar] = {}
+    calendars: dict[UUID, Calendar] = {}
     for id_ in {d.selector_calendar_id for d in dependencies if d.selector_calendar_id is not None}:
         calendars[id_] = await calendar_of_id(uow, id_)
     values = {
@@ -273,7 +273,7 @@ def no_run_yet(row: Any) -> str:
     return f"No run of {row.workflow} for {row.business_date} yet"
 
 
-async def _settle(uow: UnitOfWork, run_id: UUID, calendar: WorkingCalendar) -> int:
+async def _settle(uow: UnitOfWork, run_id: UUID, calendar: Calendar) -> int:
     values = {"run_id": run_id, "now": uow.now, "actor_id": uow.actor.id}
     await uow.execute(BIND, values)
     run = (await uow.execute(READ_RUN, values)).one()
@@ -300,16 +300,16 @@ def _open(row: Mapping[Any, Any]) -> OpenAcross:
     return OpenAcross(type=edge_type, accepts=accepts, **values)
 
 
-def _due(edge: OpenAcross, since: datetime, calendar: WorkingCalendar) -> datetime | None:
+def _due(edge: OpenAcross, since: datetime, calendar: Calendar) -> datetime | None:
     """When the lag is over. Without one it is over now, even if the other transaction's clock was a little ahead."""
     if edge.lag_amount is None or edge.lag_unit is None:
         return None
     return lag_over(edge.lag_amount, edge.lag_unit, since, calendar)
 
 
-def _date(dependency: Any, business_date: date, calendar: WorkingCalendar) -> date:
+def _date(dependency: Any, business_date: date, calendar: Calendar) -> date:
     return target_date(RunSelector(dependency.run_selector), business_date, calendar)
 
 
-def _instant(formula: str | None, business_date: date, calendar: WorkingCalendar) -> datetime | None:
+def _instant(formula: str | None, business_date: date, calendar: Calendar) -> datetime | None:
     return parse_deadline(formula).resolve(business_date, calendar) if formula else None

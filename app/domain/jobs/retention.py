@@ -133,7 +133,7 @@ RULES: tuple[Rule, ...] = (
         days=365,
         least=30,
         table="mail_message",
-        which="id < :boundary AND state IN ('sent', 'kept', 'failed', 'withdrawn')",
+        which="id < :boundary AND state IN ('sent', 'kept', 'failed', 'gathered', 'withdrawn')",
     ),
 )
 BY_CODE: Mapping[str, Rule] = {rule.code: rule for rule in RULES}

@@ -23,6 +23,7 @@ from app.domain.access.policy import AccessPolicy, load_policy
 from app.domain.calendars.events import CalendarPublished
 from app.domain.entities.record_checks import SERVICE as RECORD_CHECKS
 from app.domain.entities.record_states import SERVICE as RECORD_STATES
+from app.domain.escalation import starting as escalations
 from app.domain.finance.actions import ACTIONS
 from app.domain.finance.process_controls import breaches_commented, signed_figures
 from app.domain.jobs.events import JobFailed, JobWasAborted
@@ -66,6 +67,7 @@ from app.domain.sla.recalculation import on_calendar_published
 from app.domain.sla.store import load_in_force as load_policies_in_force
 from app.domain.support import issue_holds, issue_rules, issues
 from app.domain.support.issue_priorities import on_matrix_written
+from app.domain.support.query_events import on_query_transitioned
 from app.domain.triggers import handlers as triggers
 from app.domain.triggers.index import TOPIC as TRIGGERS
 from app.domain.triggers.index import TriggerIndex
@@ -144,7 +146,7 @@ HANDLERS: Handlers = {
         on_matrix_written,
     ),
     RunWanted: (on_run_wanted,),
-    RecordTransitioned: (record_rules.on_record_transitioned, DRIVES_CLOCKS, issues.on_issue_transitioned),
+    RecordTransitioned: (record_rules.on_record_transitioned, DRIVES_CLOCKS, issues.on_issue_transitioned, on_query_transitioned),
     LifecyclePublished: (issues.on_lifecycle_published,),
     RecordEventEmitted: (waits.on_record_event, record_rules.on_record_event),
     RecordNoticeWanted: (on_record_notice_wanted,),
@@ -174,12 +176,16 @@ HANDLERS: Handlers = {
         DRIVES_CLOCKS,
         issue_holds.on_process_state_changed,
     ),
-    SlaThresholdsPassed: (notify.on_thresholds_passed, issue_rules.on_thresholds_passed),
+    SlaThresholdsPassed: (
+        notify.on_thresholds_passed,
+        issue_rules.on_thresholds_passed,
+        escalations.on_thresholds_passed,
+    ),
     CalendarPublished: (on_calendar_published,),
     NoticesWanted: (on_notices_wanted,),
     JobWasAborted: (on_job_aborted,),
-    JobFailed: (record_rules.on_job_failed, issue_rules.on_job_failed),
-    DeliveryFailed: (record_rules.on_delivery_failed,),
+    JobFailed: (record_rules.on_job_failed, issue_rules.on_job_failed, escalations.on_job_failed),
+    DeliveryFailed: (record_rules.on_delivery_failed, escalations.on_delivery_failed),
     SignedDataChanged: (sign_offs.on_signed_data_changed,),
     AwaitedRunsMissing: (notify.on_awaited_runs_missing,),
     ReopeningRequested: (notify.on_reopening_requested,),

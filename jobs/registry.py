@@ -13,7 +13,7 @@ from app.domain.workflow.doubts import PASS_ON_ACROSS
 from app.domain.workflow.reopening import DOUBT_ACROSS
 from app.domain.workflow.waits import ARRIVE
 from app.domain.workflow.writing import SETTLE_ACROSS
-from jobs import automation, dependencies, hierarchies, issues, notify, prediction, schedules, sla, triggers
+from jobs import automation, dependencies, escalation, hierarchies, issues, notify, prediction, queries, schedules, sla, triggers
 from jobs.perform import Handler
 from jobs.schedule import Periodic
 
@@ -41,6 +41,13 @@ SCHEDULE: tuple[Periodic, ...] = (
         seconds=2,
         work=sla.sweep_clocks,
         about="Records every deadline and warning that has come and has it announced.",
+        essential=True,
+    ),
+    Periodic(
+        "climb escalation ladders",
+        seconds=10,
+        work=escalation.climb_ladders,
+        about="Tells the next step of each escalation that is due, and ends those whose matter is over.",
         essential=True,
     ),
     Periodic(
@@ -85,6 +92,12 @@ SCHEDULE: tuple[Periodic, ...] = (
         seconds=5,
         work=triggers.end_due_waits,
         about="Ends the waits of processes whose time has come.",
+    ),
+    Periodic(
+        "tell of queries that are due",
+        seconds=20,
+        work=queries.tell_due_queries,
+        about="Tells whoever is asked that a query is due soon, or late.",
     ),
     Periodic(
         "check what was signed off",

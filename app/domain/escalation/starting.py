@@ -11,10 +11,13 @@ from uuid import UUID
 from sqlalchemy import Integer, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from app.core.events import DeliveryFailed
 from app.core.uow import UnitOfWork
 from app.domain.jobs.events import JobFailed
 from app.domain.sla.events import SlaThresholdsPassed
 from models.types import UtcDateTime
+
+MESSAGE = "mail_message"
 
 _PLAN = """
 (SELECT jsonb_agg(jsonb_build_object('wait_minutes', s.wait_minutes, 'calendar', s.calendar_id, 'target', s.target,
@@ -71,21 +74,24 @@ RETURNING record_entity, record_id
 """
 ).bindparams(bindparam("job_run_id", type_=Uuid), bindparam("now", type_=UtcDateTime), bindparam("by", type_=Uuid))
 
+# One a day for a recipient and a channel: an address that is wrong fails with every message.
 _AT_FAILED_DELIVERY = text(
     f"""
 INSERT INTO escalation {_COLUMNS}
-SELECT {_STAMP}, l.id, 'delivery_failed', :entity, :record_id, left(:label, 300), NULL, NULL, NULL, NULL,
-       :entity || ':' || CAST(:record_id AS text), {_POSITION}
+SELECT {_STAMP}, l.id, 'delivery_failed', 'mail_message', :delivery_id,
+       left('No delivery by ' || :channel || coalesce(' to ' || u.name, ''), 300), NULL, NULL, NULL, NULL,
+       concat_ws(':', 'delivery', :channel, CAST(:user_id AS text), CAST(CAST(:now AS timestamptz) AS date)), {_POSITION}
 FROM escalation_ladder l
+LEFT JOIN app_user u ON u.id = :user_id
 CROSS JOIN LATERAL (SELECT {_PLAN} AS plan) p
 WHERE l.active AND l.delivery_failures AND p.plan IS NOT NULL
 ON CONFLICT (ladder_id, dedup_key) DO NOTHING
 RETURNING record_entity, record_id
 """
 ).bindparams(
-    bindparam("entity", type_=Text),
-    bindparam("record_id", type_=Uuid),
-    bindparam("label", type_=Text),
+    bindparam("delivery_id", type_=Uuid),
+    bindparam("channel", type_=Text),
+    bindparam("user_id", type_=Uuid),
     bindparam("now", type_=UtcDateTime),
     bindparam("by", type_=Uuid),
 )
@@ -112,9 +118,17 @@ async def on_job_failed(uow: UnitOfWork, event: JobFailed) -> None:
     _touch(uow, (await uow.execute(_AT_FAILED_JOB, values)).all())
 
 
-async def start_for_delivery(uow: UnitOfWork, *, entity: str, record_id: UUID, label: str) -> None:
-    """Start the ladders for messages that cannot be delivered; a step of the engine inside the delivery."""
-    values = {"entity": entity, "record_id": record_id, "label": label, "now": uow.now, "by": uow.actor.id}
+async def on_delivery_failed(uow: UnitOfWork, event: DeliveryFailed) -> None:
+    """Start the ladders for messages that cannot be delivered, unless the message was about one of those."""
+    if event.record_entity == MESSAGE:
+        return
+    values = {
+        "delivery_id": event.delivery_id,
+        "channel": event.channel,
+        "user_id": event.user_id,
+        "now": uow.now,
+        "by": uow.actor.id,
+    }
     _touch(uow, (await uow.execute(_AT_FAILED_DELIVERY, values)).all())
 
 

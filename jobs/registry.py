@@ -13,7 +13,19 @@ from app.domain.workflow.doubts import PASS_ON_ACROSS
 from app.domain.workflow.reopening import DOUBT_ACROSS
 from app.domain.workflow.waits import ARRIVE
 from app.domain.workflow.writing import SETTLE_ACROSS
-from jobs import automation, dependencies, escalation, hierarchies, issues, notify, prediction, queries, schedules, sla, triggers
+from jobs import (
+    automation,
+    dependencies,
+    escalation,
+    hierarchies,
+    issues,
+    notify,
+    prediction,
+    queries,
+    schedules,
+    sla,
+    triggers,
+)
 from jobs.perform import Handler
 from jobs.schedule import Periodic
 

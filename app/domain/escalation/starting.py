@@ -6,7 +6,6 @@ been started is moved by the sweep; that a ladder is started twice for one matte
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Integer, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -80,7 +79,8 @@ _AT_FAILED_DELIVERY = text(
 INSERT INTO escalation {_COLUMNS}
 SELECT {_STAMP}, l.id, 'delivery_failed', 'mail_message', :delivery_id,
        left('No delivery by ' || :channel || coalesce(' to ' || u.name, ''), 300), NULL, NULL, NULL, NULL,
-       concat_ws(':', 'delivery', :channel, CAST(:user_id AS text), CAST(CAST(:now AS timestamptz) AS date)), {_POSITION}
+       concat_ws(':', 'delivery', :channel, CAST(:user_id AS text), CAST(CAST(:now AS timestamptz) AS date)),
+       {_POSITION}
 FROM escalation_ladder l
 LEFT JOIN app_user u ON u.id = :user_id
 CROSS JOIN LATERAL (SELECT {_PLAN} AS plan) p

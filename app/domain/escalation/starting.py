@@ -32,6 +32,7 @@ _COLUMNS = """
 _STAMP = "uuidv7(), 1, :now, :by, :now, :by"
 _POSITION = "'running', p.plan, -1, 0, 1, :now, :now"
 
+# After an outage only the highest threshold is announced: one that it has overtaken starts its ladder as well.
 _AT_THRESHOLDS = text(
     f"""
 INSERT INTO escalation {_COLUMNS}
@@ -40,7 +41,9 @@ SELECT {_STAMP}, l.id, 'threshold', c.record_entity, c.record_id, left(c.label, 
 FROM unnest(:clocks, :generations, :thresholds) AS t (clock_id, generation, threshold)
 JOIN sla_clock c ON c.id = t.clock_id AND c.generation = t.generation
 JOIN sla_policy y ON y.id = c.policy_id
-JOIN escalation_ladder l ON l.id = y.ladder_id AND l.active AND l.threshold = t.threshold
+JOIN escalation_ladder l ON l.id = y.ladder_id AND l.active AND (l.threshold = t.threshold OR EXISTS (
+    SELECT FROM sla_event v
+    WHERE v.clock_id = c.id AND v.generation = c.generation AND v.threshold = l.threshold))
 CROSS JOIN LATERAL (SELECT {_PLAN} AS plan) p
 WHERE p.plan IS NOT NULL AND c.state = 'running'
 ON CONFLICT (ladder_id, dedup_key) DO NOTHING

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from admin_views import forecast_view
+from admin_views import forecast_view, queries
 from admin_views.formats import Formats
 from admin_views.pages import PageRoute
 from admin_views.run_view import event_row, run_row
@@ -56,13 +56,14 @@ async def home_page(visit: Visit) -> Response:
             predicted = await forecast_view.chips(visit, uow, run_ids=going, process_run_ids=ids)
             confirms = may_confirm(uow)
         asked = await requests_to_confirm(uow) if confirms else []
+        waiting = await queries.on_home(visit, uow)
         at_risk = forecast_view.at_risk(predicted, going)
         return await visit.page(
             uow,
             "steps/home.html",
             "Home",
             headline=_headline(len(asked), work, runs, formats, now=now, at_risk=at_risk),
-            topics=["runs", "entity:process_run", f"user:{visit.actor.id}"],
+            topics=["runs", "entity:process_run", "entity:process_query", f"user:{visit.actor.id}"],
             refresh_href="/" + (f"?{urlencode({'work': chosen})}" if chosen else ""),
             tiles=_tiles(len(asked), work, runs, record, pnl, formats=formats, now=now),
             parts=[
@@ -75,6 +76,7 @@ async def home_page(visit: Visit) -> Response:
                 }
                 for name, label in PARTS
             ],
+            queries=waiting,
             asked=[_asked(request, formats) for request in asked] if chosen in ("", Part.TO_APPROVE) else [],
             groups=_groups(shown, formats, now, predicted),
             runs=[forecast_view.with_forecast(run_row(run, visit), predicted.get(run.id)) for run in runs],

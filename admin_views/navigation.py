@@ -40,6 +40,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
         (
             PageItem("/", "Home", "home"),
             PageItem("/work", "My work", "inbox"),
+            PageItem("/queries", "Queries", "message-2-question", "process_query"),
             ListItem("delegation", "Out of office"),
         ),
     ),
@@ -131,6 +132,7 @@ RECORD_PAGES = {
     "event_trigger": "/triggers",
     "workflow_run": "/runs",
     "process_run": "/processes",
+    "process_query": "/queries",
     "job_run": "/jobs",
 }
 

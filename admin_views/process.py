@@ -20,6 +20,7 @@ from admin_views import (
     process_trail,
     process_view,
     process_waiting,
+    queries,
     reopening_view,
 )
 from admin_views.pages import PageRoute
@@ -248,6 +249,7 @@ async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Resp
             refused,
             predicted,
         )
+        asked = await queries.on_process(visit, uow, id_)
         row = parts.detail.row
         status = refused.error.status if refused is not None else 200
         return await visit.page(
@@ -255,7 +257,7 @@ async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Resp
             "steps/process.html",
             row.label,
             status=status,
-            page=_page(visit, drawn, parts.figures),
+            page={**_page(visit, drawn, parts.figures), "queries": asked},
         )
 
 

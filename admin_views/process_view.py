@@ -17,6 +17,7 @@ from app.domain.workflow.content import Requirement, unmet_controls
 from app.domain.workflow.decisions import Refusal
 from app.domain.workflow.process_page import ProcessDetail
 from app.domain.workflow.process_record import ProcessRecord
+from app.domain.workflow.process_row import ProcessRow
 from app.domain.workflow.states import Guard, Input, Name, ProcessKind, ProcessState
 
 NOTHING = "\u2013"
@@ -139,7 +140,7 @@ def head(drawn: Drawn) -> dict[str, Any]:
     return {
         "title": row.label,
         "crumbs": [
-            {"label": "Runs", "href": "/runs"},
+            {"label": "Workflow runs", "href": "/runs"},
             {"label": f"{names.run_label}, {row.business_date.day} {row.business_date:%b}", "href": run},
             {"label": names.stage, "href": f"{run}?stage={names.stage_run_id}"},
             {"label": row.label, "href": None},
@@ -147,6 +148,7 @@ def head(drawn: Drawn) -> dict[str, Any]:
         "state": {"tone": tone(row.state), "label": f"{row.state.label}{level}"},
         "round": row.round if row.round > 1 else None,
         "critical": names.critical,
+        "held_by": row.blocking_queries if not row.state.closed else 0,
         "facts": [
             {"label": "Node", "value": names.node_label},
             {"label": "Business date", "value": day},
@@ -290,7 +292,7 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
     asks = commented or bool(action.needs) or action.name in (Name.ASSIGN, Name.SKIP)
     return {
         "name": place,
-        "label": action.label,
+        "label": "Call off" if row.ad_hoc and action.name is Name.CANCEL else action.label,
         "icon": ICONS[action.name],
         "href": f"/processes/{row.id}/transitions/{place}",
         "allowed": action.allowed,
@@ -302,7 +304,7 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
         "reasons": _reasons(drawn, typed) if action.name is Name.REJECT else [],
         "levels": _levels_below(drawn, typed) if action.name is Name.REJECT else [],
         "unmet": _unmet_controls(drawn) if action.name in (Name.SKIP, Name.REQUEST_SKIP) else [],
-        "text": " ".join(part for part in (WHAT_IT_DOES.get(action.name, ""), _soft(action)) if part),
+        "text": " ".join(part for part in (_does(row, action.name), _soft(action)) if part),
         "reason_needed": Input.REASON in action.needs,
         "review_by_needed": Input.REVIEW_BY in action.needs,
         "assignee_needed": Input.ASSIGNEE in action.needs,
@@ -320,6 +322,12 @@ def _action(drawn: Drawn, action: ActionState, primary: Name | None) -> dict[str
         "errors": {path: tried.problem(path) for path in PATHS} if tried else {},
         "open": tried is not None,
     }
+
+
+def _does(row: ProcessRow, name: Name) -> str:
+    if row.ad_hoc and name is Name.CANCEL:
+        return "It was added to this run, and is closed for good. What waits for it goes on without it."
+    return WHAT_IT_DOES.get(name, "")
 
 
 def _soft(action: ActionState) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from admin_views.process_view import Drawn, role_name, tone, with_zone
+from app.domain.workflow.decisions import queries_in_words
 from app.domain.workflow.edges import EdgeType, Hardness
 from app.domain.workflow.neighbours import Neighbour
 from app.domain.workflow.states import Name, ProcessState
@@ -13,6 +14,10 @@ def blocked(drawn: Drawn) -> dict[str, Any] | None:
     found = _blocked(drawn)
     why = drawn.detail.blocked
     soft = [_waiting(drawn, n) for n in why.soft]
+    held = _held_by_queries(drawn)
+    if held is not None and (found is None or not found["text"]):
+        found = {"title": found["title"], "text": held, "waiting": found["waiting"]} if found else None
+        found = found or {"title": "Cannot be completed yet.", "text": held, "waiting": []}
     if found is not None:
         return {**found, "waiting": found["waiting"] + soft}
     if drawn.detail.row.state is ProcessState.BLOCKED or not (soft or why.predecessors):
@@ -69,6 +74,11 @@ def _blocked(drawn: Drawn) -> dict[str, Any] | None:
             title = "Opened again." if _opened_again(drawn) else f"Sent back in round {row.round - 1}."
             return {"title": title, "text": f"“{why.reason}”", "waiting": []}
     return None
+
+
+def _held_by_queries(drawn: Drawn) -> str | None:
+    row = drawn.detail.row
+    return queries_in_words(row) if row.blocking_queries > 0 and not row.state.closed else None
 
 
 def _blocked_again(drawn: Drawn) -> str:

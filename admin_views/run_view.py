@@ -195,6 +195,7 @@ def process_line(
         "kind": kind,
         "critical": line.critical,
         "hint": line.hint,
+        "queries": line.open_queries,
         "state": css_state(line.state),
         "word": state_words(line),
         "owner": line.assignee or (line.owner_role or "engine").replace("_", " ").capitalize(),

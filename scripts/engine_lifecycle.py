@@ -77,7 +77,7 @@ def _rows(state: ProcessState) -> Iterator[ProcessRow]:
             "kind": kind, "state": state, "waiting_on": waiting, "finish_waiting_on": finishing, "levels": levels,
             "level": min(levels, 1), "round": 1, "attempt": 0, "signatures": 0, "makers": (), "signers": (),
             "approval_levels": (), "earliest_start": start, "state_before_hold": before, "maker_id": maker,
-            "state_before_stale": stale,
+            "state_before_stale": stale, "blocking_queries": 0, "blocking_subjects": (),
         }  # fmt: skip
         yield row(**{field.name: given.get(field.name) for field in fields(ProcessRow)})
 

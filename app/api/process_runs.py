@@ -118,6 +118,7 @@ class BlockedOutput(BaseModel):
     soft: list[PredecessorOutput]
     earliest_start: datetime | None
     review_by: datetime | None
+    queries: list[str] = Field(description="Subjects of the open queries that keep it from being completed")
 
 
 @router.post(
@@ -192,6 +193,7 @@ async def read_waiting(id: UUID, uow: CurrentUow) -> BlockedOutput:
         soft=[_open(neighbour) for neighbour in found.soft],
         earliest_start=found.earliest_start,
         review_by=found.review_by,
+        queries=list(found.queries),
     )
 
 

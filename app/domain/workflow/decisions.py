@@ -136,6 +136,21 @@ def _human_work(row: ProcessRow, command: Command, acting: Acting) -> Refusal | 
     return Refusal(Guard.HUMAN_WORK, f"“{row.label}” is done by a worker.", "It can be held, skipped or retried.")
 
 
+def _open_query(row: ProcessRow, command: Command, acting: Acting) -> Refusal | None:
+    if row.blocking_queries <= 0:
+        return None
+    return Refusal(Guard.OPEN_QUERY, queries_in_words(row), "They are answered first.")
+
+
+def queries_in_words(row: ProcessRow) -> str:
+    """`2 open queries block this: “Late trades”, “Which curve?”.`"""
+    count, subjects = row.blocking_queries, row.blocking_subjects
+    what = "An open query blocks this" if count == 1 else f"{count} open queries block this"
+    more = f" and {count - 3} more" if count > 3 else ""
+    named = ", ".join(f"“{subject}”" for subject in subjects[:3])
+    return f"{what}: {named}{more}." if named else f"{what}."
+
+
 def _automatic(row: ProcessRow, command: Command, acting: Acting) -> Refusal | None:
     if row.kind is ProcessKind.AUTOMATIC:
         return None
@@ -268,6 +283,7 @@ _WHO: Mapping[Who, Callable[[ProcessRow, Acting], Refusal | None]] = MappingProx
 _GUARDS: Mapping[Guard, Callable[[ProcessRow, Command, Acting], Refusal | None]] = MappingProxyType(
     {
         Guard.HUMAN_WORK: _human_work,
+        Guard.OPEN_QUERY: _open_query,
         Guard.AUTOMATIC: _automatic,
         Guard.UNATTENDED: _unattended,
         Guard.WAITS: _waits,

@@ -144,6 +144,7 @@ class Blocked:
     soft: tuple[Neighbour, ...]
     earliest_start: datetime | None
     review_by: datetime | None
+    queries: tuple[str, ...] = ()  # subjects of the open queries that hold it up
 
 
 async def why_blocked(uow: UnitOfWork, process_run_id: UUID) -> Blocked:
@@ -177,6 +178,7 @@ def blocked_by(row: ProcessRow, around: Iterable[Neighbour]) -> Blocked:
         () if closed else tuple(n for n in open_ if n.hardness is Hardness.SOFT and n.overridden_at is None),
         row.earliest_start,
         row.review_by,
+        () if closed else row.blocking_subjects,
     )
 
 

@@ -92,7 +92,7 @@ def _after(
             )
         case Name.FINISH:
             output = command.fingerprint or row.snapshot_hash
-            if row.finish_waiting_on > 0:
+            if row.finish_waiting_on > 0 or row.blocking_queries > 0:
                 return replace(row, state=ProcessState.WAITING_EXTERNAL, snapshot_hash=output)
             return replace(row, state=ProcessState.DONE, snapshot_hash=output, finished_at=now)
         case Name.ARRIVED:

@@ -123,6 +123,8 @@ class ProcessRow:
     accept_early: bool
     rule: str | None
     authority: Authority
+    blocking_queries: int = 0
+    blocking_subjects: tuple[str, ...] = ()  # of those queries; read without their lock, so for words only
 
     @property
     def level_rule(self) -> LevelRule | None:
@@ -168,7 +170,11 @@ COLUMNS = f"""
     p.output_hash, p.output_before, p.state_before_stale, coalesce(p.inputs_changed, false), p.arrived_at,
     p.arrival::text, coalesce(d.accept_early, false),
     CASE WHEN d.rule_id IS NOT NULL THEN (SELECT x.code FROM rule x WHERE x.id = d.rule_id) END,
-    {AUTHORITY}
+    {AUTHORITY},
+    coalesce(p.blocking_queries, 0),
+    CASE WHEN p.blocking_queries > 0 THEN (
+        SELECT jsonb_agg(q.subject ORDER BY q.created_at) FROM process_query q
+        WHERE q.process_run_id = p.id AND q.blocking AND q.closed_at IS NULL AND q.answered_at IS NULL) END::text
 """
 SOURCES = """
     FROM process_run p
@@ -265,5 +271,6 @@ _CONVERTED: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "level_due": lambda value: orjson.loads(value) if value else {},
         "candidates": _candidates,
         "authority": authority_from,
+        "blocking_subjects": lambda value: tuple(orjson.loads(value)) if value else (),
     }
 )

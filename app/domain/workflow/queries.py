@@ -77,6 +77,8 @@ class ProcessLine:
     expected_minutes: int | None
     evidence_have: int
     evidence_need: int
+    open_queries: int
+    blocking_queries: int
     hint: str
 
 
@@ -256,6 +258,8 @@ def _lines(uow: UnitOfWork, run_id: UUID) -> Select[Any]:
             p.c.expected_minutes, have.label("evidence_have"), need.label("evidence_need"),
             case((ended, p.c.finish_waiting_on), else_=p.c.waiting_on).label("waiting_on"), p.c.reason,
             p.c.earliest_start, case((waiting, needs)).label("needs"), p.c.soft_waiting_on,
+            func.coalesce(p.c.open_queries, 0).label("open_queries"),
+            func.coalesce(p.c.blocking_queries, 0).label("blocking_queries"),
         )
         .outerjoin(users, users.c.id == p.c.assignee_id)
         .outerjoin(nodes, nodes.c.id == p.c.node_id)
@@ -302,6 +306,9 @@ def _hint(values: Mapping[str, Any]) -> str:
     soft = values["soft_waiting_on"] or 0
     if soft > 0 and state in (ProcessState.READY, ProcessState.ASSIGNED):
         return f"Should wait for {'one more process' if soft == 1 else f'{soft} more processes'}"
+    blocking = values["blocking_queries"]
+    if blocking > 0 and not state.closed:
+        return "An open query holds it up" if blocking == 1 else f"{blocking} open queries hold it up"
     if values["reason"] and state is not ProcessState.DONE:
         return str(values["reason"])
     missing = values["evidence_need"] - values["evidence_have"]

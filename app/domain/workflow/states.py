@@ -167,6 +167,7 @@ class Guard(StrEnum):
     CONTENT_UNCHANGED = "content_unchanged"
     FINISH_GATE = "finish_gate"
     SOFT_DEPENDENCY = "soft_dependency"
+    OPEN_QUERY = "open_query"
 
 
 CLOSED = frozenset({ProcessState.DONE, ProcessState.SKIPPED, ProcessState.CANCELLED})
@@ -210,11 +211,12 @@ _TABLE = (
         Name.START, "Start", frozenset({_S.READY, _S.ASSIGNED}), _S.IN_PROGRESS, Who.OWNER, (Guard.HUMAN_WORK,)
     ),
     # To in_review where it has approval levels, else to done.
-    Transition(Name.SUBMIT, "Submit", _WORKABLE, None, Who.OWNER, (Guard.HUMAN_WORK,), content=True),
+    Transition(Name.SUBMIT, "Submit", _WORKABLE, None, Who.OWNER, (Guard.HUMAN_WORK, Guard.OPEN_QUERY), content=True),
     # Once the level has its signatures to the next one, after the last one to done.
     Transition(
         Name.APPROVE, "Approve", frozenset({_S.IN_REVIEW}), None, Who.CHECKER,
-        (Guard.MAKER_IS_NOT_CHECKER, Guard.NOT_THE_MAKERS_DELEGATE, Guard.ONE_LEVEL_EACH), content=True,
+        (Guard.MAKER_IS_NOT_CHECKER, Guard.NOT_THE_MAKERS_DELEGATE, Guard.ONE_LEVEL_EACH, Guard.OPEN_QUERY),
+        content=True,
     ),
     # Back to whoever submitted it, or to an earlier level, one round later.
     Transition(
@@ -252,8 +254,8 @@ _TABLE = (
     ),
     # What it waits for has come another way, as a person says who answers for it.
     Transition(
-        Name.ARRIVED, "Has arrived", frozenset({_S.WAITING_EXTERNAL}), _S.DONE, Who.LEAD, (Guard.WAITS,),
-        (Input.REASON,),
+        Name.ARRIVED, "Has arrived", frozenset({_S.WAITING_EXTERNAL}), _S.DONE, Who.LEAD,
+        (Guard.WAITS, Guard.OPEN_QUERY), (Input.REASON,),
     ),
     Transition(
         Name.FAIL, "Fail", frozenset({_S.READY, _S.IN_PROGRESS}), _S.FAILED, Who.ENGINE, (Guard.AUTOMATIC,),

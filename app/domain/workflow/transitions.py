@@ -164,17 +164,25 @@ async def follow(uow: UnitOfWork, finishable: Iterable[UUID], doubted: Iterable[
         if may_finish(row):
             command = Command(Name.FINISH, fingerprint=row.arrival.get("fingerprint"))
         elif row.state is ProcessState.STALE and row.waiting_on <= 0 and row.finish_waiting_on <= 0:
-            command = Command(Name.REDO if row.inputs_changed else Name.REVALIDATE)
+            command = _decided_again(row)
         if command is None:
             continue
         done = await _perform(uow, TRANSITIONS[command.name], row, command=command, ways=(way,))
         pending.extend((*done.finishable, *done.doubted))
 
 
+def _decided_again(row: ProcessRow) -> Command | None:
+    """What becomes of stale work; it is not good again while an open query holds it up."""
+    if row.inputs_changed:
+        return Command(Name.REDO)
+    return None if row.blocking_queries > 0 else Command(Name.REVALIDATE)
+
+
 def may_finish(row: ProcessRow) -> bool:
     """Whether it is complete but for its end, and nothing holds that back any more."""
     come = row.kind is not ProcessKind.WAIT_FOR or row.arrived_at is not None
-    return come and row.state is ProcessState.WAITING_EXTERNAL and row.finish_waiting_on <= 0
+    free = row.finish_waiting_on <= 0 and row.blocking_queries <= 0
+    return come and row.state is ProcessState.WAITING_EXTERNAL and free
 
 
 async def _perform(

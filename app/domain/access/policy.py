@@ -87,6 +87,12 @@ class AccessPolicy:
             self.memo.clear()
         self.memo[key] = value
 
+    def kept(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gave for this key, made once."""
+        if key not in self.memo:
+            self.remember(key, make())
+        return self.memo[key]
+
     # -- decisions -------------------------------------------------------------------------------------------------
 
     def allows(self, roles_in_app: frozenset[str], application: str, entity: str, action: str) -> PolicyLine | None:

@@ -84,6 +84,19 @@ def scope_condition(uow: UnitOfWork, action: str, entity: str, table: FromClause
     return condition_of(viewer_of(uow), action, definition, decision, uow.table(entity) if table is None else table)
 
 
+def scope_key(uow: UnitOfWork, action: str, entity: str) -> tuple[Any, ...] | None:
+    """What `scope_condition` follows from, for keeping a query that contains it; None: from who asks, or when."""
+    policy: AccessPolicy = uow.resources.policy
+    decision = decide(policy, uow.registry, uow.actor, action, entity)
+    if decision is None:
+        return None
+    ruling, ruling_action = governing(policy, entity, action)
+    if any(policy.row_conditions(g.role, g.application, ruling, ruling_action) for g in decision.grants):
+        return None
+    reach = tuple((g.role, g.application, g.node_id, g.node_path) for g in decision.grants)
+    return (uow.registry, entity, action, decision.is_system, reach)
+
+
 async def record_in_scope(uow: UnitOfWork, action: str, entity: str, record_id: UUID) -> bool:
     """Whether the actor may do this to this record; False also when there is no such record."""
     table = uow.table(entity)

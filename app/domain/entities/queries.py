@@ -6,14 +6,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, String, Table, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, String, Table, Uuid, and_, bindparam, cast, func, or_, select
 
 from app.core.errors import InvalidRequest, NotFound
 from app.core.filters import FilterError, Variables, fields_read, parse, to_sql
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.access.fields import mask, readable_fields
-from app.domain.access.scope import scope, scope_condition
+from app.domain.access.scope import scope, scope_condition, scope_key
 from app.domain.entities.codec import Codec, codec_of
 from app.domain.entities.columns import (
     EXPAND_PREFIX,
@@ -221,13 +221,22 @@ async def get_record(
     entity = uow.registry.entity(entity_name)
     table = uow.table(entity_name)
     shown = _chosen_fields(uow, entity, ())
-    columns = selected_columns(uow, entity, shown, table)
-    columns += title_columns(uow, shown, table) if titles else []
-    columns += [expanded(uow, expandable(entity, name), table) for name in dict.fromkeys(expand)]
-    statement = select(*columns).where(table.c.id == record_id)
-    if "deleted_at" in table.c:
-        statement = statement.where(table.c.deleted_at.is_(None))
-    row = (await uow.execute(scope(statement, uow, action, entity_name, table))).mappings().one_or_none()
+
+    def query() -> Select[Any]:
+        columns = selected_columns(uow, entity, shown, table)
+        columns += title_columns(uow, shown, table) if titles else []
+        columns += [expanded(uow, expandable(entity, name), table) for name in dict.fromkeys(expand)]
+        statement = select(*columns).where(table.c.id == bindparam("record_id", type_=Uuid))
+        if "deleted_at" in table.c:
+            statement = statement.where(table.c.deleted_at.is_(None))
+        return scope(statement, uow, action, entity_name, table)
+
+    # Titles and expanded records have scopes of their own: only the plain record's query is kept.
+    key = None if titles or expand else scope_key(uow, action, entity_name)
+    roles = tuple((grant.role, grant.application) for grant in uow.actor.grants)  # which fields are shown
+    statement = query() if key is None else uow.resources.policy.kept(("one", key, roles), query)
+    found = await uow.execute(statement, {"record_id": record_id}, kept=key is not None)
+    row = found.mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no such {entity.label.lower()}, or you may not see it.")
     codec = codec_of(uow.registry, entity_name)

@@ -1,13 +1,17 @@
 """Workflow runs: the list of a date, and one run with its stage tree, processes and activity."""
 
+from collections.abc import Sequence
 from datetime import date
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from sqlalchemy import Row, select
 from starlette.responses import Response
 
 from admin_views import forecast_view, reopening_view
 from admin_views.pages import PageRoute
+from admin_views.run_start import Tried, start_offer, start_run, typed_of
 from admin_views.run_view import (
     VIEWS,
     Choice,
@@ -26,20 +30,42 @@ from admin_views.run_view import (
 )
 from admin_views.visit import Visit, record_id
 from admin_views.work_words import RUN_STATES, due_view, segments
-from app.core.errors import InvalidRequest, NotFound, StepsError
+from app.core.errors import InvalidRequest, NotFound, StepsError, Unauthenticated
+from app.core.uow import UnitOfWork
+from app.domain.access.scope import scope
+from app.domain.workflow.ad_hoc import ACTION
 from app.domain.workflow.overview import activity, latest_business_date
-from app.domain.workflow.queries import get_run, list_runs, run_tree
+from app.domain.workflow.queries import RunSummary, StageNode, get_run, list_runs, run_tree
 from app.domain.workflow.reopening_queries import statements_of
 from app.domain.workflow.run_commands import cancel_run, hold_run, resume_run
 from app.domain.workflow.states import RunState
 
 SHOWN_RUNS = 60
+MOST_WORKFLOWS = 300
 ENDED = (RunState.DONE, RunState.CANCELLED)
 SHOWN_EVENTS = 200
 
 
 async def runs_page(visit: Visit) -> Response:
     """The runs of one business date, or the latest ones; filters are in the URL."""
+    return await _list(visit)
+
+
+async def start_page(visit: Visit) -> Response:
+    """Start a run, and go there; a refusal shows the list with the dialog open."""
+    typed = typed_of(await visit.form())
+    try:
+        href, is_new = await start_run(visit, typed)
+    except StepsError as error:
+        if isinstance(error, Unauthenticated) or visit.may("create", "workflow_run") is None:
+            raise
+        return await _list(visit, tried=Tried(error, typed))
+    if is_new:
+        return visit.go(href, flash="The run has started.")
+    return visit.go(href, flash="The run of this date had begun already; here it is.", kind="info")
+
+
+async def _list(visit: Visit, *, tried: Tried | None = None) -> Response:
     given = visit.request.query_params
     chosen = _date(given.get("date"))
     state = given.get("state", "")
@@ -47,19 +73,29 @@ async def runs_page(visit: Visit) -> Response:
         raise InvalidRequest(f"There is no run state {state!r}.")
     async with visit.uow() as uow:
         states = [RunState(state)] if state else []
-        found = await list_runs(uow, business_date=chosen, states=states, limit=SHOWN_RUNS)
+        workflows = await _workflows(uow)
+        workflow = next((row for row in workflows if row.code == given.get("workflow")), None)
+        code = workflow.code if workflow else ""
+        found = await list_runs(
+            uow, business_date=chosen, states=states, workflow_id=workflow.id if workflow else None, limit=SHOWN_RUNS
+        )
         latest = await latest_business_date(uow)
         chips = await forecast_view.chips(visit, uow, run_ids=[run.id for run in found if run.state not in ENDED])
         rows = [forecast_view.with_forecast(run_row(run, visit), chips.get(run.id)) for run in found]
         filters = [
-            {"label": label, "href": _runs_url(chosen, value), "current": value == state}
+            {"label": label, "href": _runs_url(chosen, value, code), "current": value == state}
             for value, label in (("", "All"), *((s.value, RUN_STATES[s][1]) for s in RunState))
         ]
         return await visit.page(
             uow,
             "steps/runs.html",
             "Workflow runs",
+            status=tried.error.status if tried else 200,
             rows=rows,
+            start=await start_offer(visit, uow, tried=tried),
+            own_href=_runs_url(chosen, state, code),
+            workflows=[{"code": row.code, "label": row.label, "chosen": row.code == code} for row in workflows],
+            everything_href=_runs_url(None, "", ""),
             filters=filters,
             date=chosen.isoformat() if chosen else "",
             state=state,
@@ -77,9 +113,16 @@ def _date(text: str | None) -> date | None:
         raise InvalidRequest("The business date must look like 2026-10-30.") from None
 
 
-def _runs_url(chosen: date | None, state: str) -> str:
-    query = {name: value for name, value in (("date", chosen.isoformat() if chosen else ""), ("state", state)) if value}
+def _runs_url(chosen: date | None, state: str, workflow: str) -> str:
+    given = {"date": chosen.isoformat() if chosen else "", "state": state, "workflow": workflow}
+    query = {name: value for name, value in given.items() if value}
     return "/runs" + (f"?{urlencode(query)}" if query else "")
+
+
+async def _workflows(uow: UnitOfWork) -> Sequence[Row[Any]]:
+    table = uow.table("workflow")
+    statement = scope(select(table.c.id, table.c.code, table.c.label), uow, "read", "workflow")
+    return (await uow.execute(statement.order_by(table.c.label).limit(MOST_WORKFLOWS))).all()
 
 
 async def run_page(visit: Visit) -> Response:
@@ -154,11 +197,19 @@ async def _show(visit: Visit, run_id: UUID, choice: Choice, *, error: str = "", 
             "tab": choice.tab,
             "events": [event_row(event, visit, now) for event in events],
             "actions": run_actions(run, visit),
+            "add_href": _add_href(run, chosen, visit),
             "refresh_href": choice.url(run.id),
             "zone": visit.formats.zone_name(now),
             "error": error,
         }  # fmt: skip
         return await visit.page(uow, "steps/run.html", run.label, status=status, **context)
+
+
+def _add_href(run: RunSummary, chosen: StageNode | None, visit: Visit) -> str:
+    """Where work is added to the run; empty for who may not, or where nothing can be added any more."""
+    if run.state is not RunState.ACTIVE or visit.may(ACTION, "workflow_run") is None:
+        return ""
+    return f"/runs/{run.id}/processes/new" + (f"?{urlencode({'stage': chosen.code})}" if chosen else "")
 
 
 async def change_run(visit: Visit) -> Response:
@@ -191,6 +242,7 @@ async def change_run(visit: Visit) -> Response:
 
 ROUTES = (
     PageRoute("/runs", runs_page),
+    PageRoute("/runs/new", start_page, ("POST",)),
     PageRoute("/runs/{id}", run_page),
     PageRoute("/runs/{id}/{name}", change_run, ("POST",)),
 )

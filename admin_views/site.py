@@ -22,7 +22,9 @@ from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from admin_views import (
+    ad_hoc,
     bulk_work,
+    calendars,
     designer_changes,
     hierarchies,
     home,
@@ -33,6 +35,7 @@ from admin_views import (
     notices,
     preferences,
     process,
+    queries,
     reopenings,
     rules,
     runs,
@@ -65,13 +68,16 @@ GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
 FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
     home.ROUTES,
     bulk_work.ROUTES,
+    ad_hoc.ROUTES,
     runs.ROUTES,
     process.ROUTES,
+    queries.ROUTES,
     reopenings.ROUTES,
     jobs.ROUTES,
     hierarchies.ROUTES,
     lifecycles.ROUTES,
     schedules.ROUTES,
+    calendars.ROUTES,
     triggers.ROUTES,
     rules.ROUTES,
     workflows.ROUTES,

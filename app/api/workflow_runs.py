@@ -1,6 +1,6 @@
 """Runs of a workflow: begin the one of a business date; hold, resume and cancel it as a whole."""
 
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -10,12 +10,13 @@ from starlette.responses import Response
 
 from app.api.auth.dependencies import get_actor
 from app.api.bodies import json_response
+from app.api.deps import CurrentUow
 from app.api.idempotency import command
 from app.api.process_runs import Version
 from app.api.versions import etag
 from app.core.uow import UnitOfWork
 from app.domain.entities.queries import get_record
-from app.domain.workflow.ad_hoc import add_process
+from app.domain.workflow.ad_hoc import NewWork, add_process, preview_process
 from app.domain.workflow.run_commands import cancel_run, hold_run, resume_run
 from app.domain.workflow.runs import create_run
 
@@ -83,7 +84,7 @@ async def begin_run(body: RunInput, request: Request) -> Response:
 
 
 class AddedProcessInput(BaseModel):
-    """Manual work between processes of the run: it waits for `predecessors`, and `successors` wait for it."""
+    """Work between processes of the run: it waits for `predecessors`, and `successors` wait for it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -92,6 +93,10 @@ class AddedProcessInput(BaseModel):
     reason: str = Field(min_length=1, max_length=2_000)
     due_at: AwareDatetime | None = None
     instructions: str | None = Field(None, max_length=20_000)
+    stage_run_id: UUID | None = Field(None, description="Where it stands in the run; without one beside its neighbours")
+    assignee_id: UUID | None = Field(None, description="Who does it; without one whoever of the role takes it")
+    checklist: list[str] = Field(default=[], max_length=50, description="Items that are ticked before it is submitted")
+    approval_roles: list[str] = Field(default=[], max_length=9, description="Who signs it, level by level")
     predecessors: list[UUID] = Field(default=[], max_length=50, description="Process runs of this run")
     successors: list[UUID] = Field(default=[], max_length=50, description="Process runs that have not begun")
 
@@ -106,12 +111,12 @@ class AddedProcessOutput(BaseModel):
 @router.post(
     "/{id}/processes",
     status_code=status.HTTP_201_CREATED,
-    summary="Add a manual process to a run under way",
+    summary="Add a process to a run under way",
     response_model=AddedProcessOutput,
 )
 async def add_to_run(id: UUID, body: AddedProcessInput, request: Request) -> Response:
     async def work(uow: UnitOfWork) -> Response:
-        added = await add_process(uow, run_id=id, **dict(body))
+        added = await add_process(uow, run_id=id, work=_work(body))
         content = {
             "id": added.process_run_id,
             "code": added.code,
@@ -121,6 +126,61 @@ async def add_to_run(id: UUID, body: AddedProcessInput, request: Request) -> Res
         return json_response(content, status=201, headers={"location": f"/api/v1/process-runs/{added.process_run_id}"})
 
     return await command(request, work)
+
+
+class HeldUpOutput(BaseModel):
+    id: UUID
+    label: str
+    state: str
+    direct: bool = Field(description="It waits for the added process itself, not through another")
+    stops: bool = Field(description="It is free to begin now, and would wait")
+    due_at: datetime | None
+    late: bool = Field(description="It is due before the added process is")
+
+
+class AddedPreviewOutput(BaseModel):
+    """`held_up`: every open process that would wait for it, at once or through others."""
+
+    state: str = Field(description="What the added process would begin in")
+    waits_for: list[str]
+    held_up: list[HeldUpOutput]
+
+
+@router.post("/{id}/processes/preview", summary="What adding a process to a run under way would hold up")
+async def preview_addition(id: UUID, body: AddedProcessInput, uow: CurrentUow) -> AddedPreviewOutput:
+    found = await preview_process(uow, run_id=id, work=_work(body))
+    return AddedPreviewOutput(
+        state=found.state.value,
+        waits_for=list(found.waits_for),
+        held_up=[
+            HeldUpOutput(
+                id=each.id,
+                label=each.label,
+                state=each.state.value,
+                direct=each.direct,
+                stops=each.stops,
+                due_at=each.due_at,
+                late=each.late,
+            )
+            for each in found.held_up
+        ],
+    )
+
+
+def _work(body: AddedProcessInput) -> NewWork:
+    return NewWork(
+        label=body.label,
+        owner_role=body.owner_role,
+        reason=body.reason,
+        due_at=body.due_at,
+        instructions=body.instructions,
+        stage_run_id=body.stage_run_id,
+        assignee_id=body.assignee_id,
+        checklist=tuple(body.checklist),
+        approval_roles=tuple(body.approval_roles),
+        predecessors=tuple(body.predecessors),
+        successors=tuple(body.successors),
+    )
 
 
 @router.post("/{id}/transitions/{name}", summary="Hold, resume or cancel a run", response_model=RunTransitionOutput)

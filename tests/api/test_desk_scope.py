@@ -100,6 +100,14 @@ ASKED: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("get", "/jobs/retention"): {},
     ("put", "/jobs/retention/{code}"): {"json": {"days": 30}},
     ("post", "/hooks/{token}"): {"json": {}},
+    ("get", "/queries"): {"params": {"part": "all", "standing": "any"}},
+    ("get", "/queries/about/{entity}/{id}"): {},
+    ("get", "/queries/{id}"): {},
+    ("post", "/queries/{id}/messages"): {"json": {"text": "x"}},
+    ("post", "/queries/{id}/change"): {"json": {"priority": "high"}},
+    ("post", "/queries/{id}/watching"): {"json": {"watching": True}},
+    ("post", "/queries/{id}/read"): {},
+    ("post", "/queries/messages/{id}/correction"): {"json": {"text": "x"}},
     ("post", "/breaches/{id}/comment"): {
         "json": {"expected_version": 1, "root_cause": "market_move", "commentary": "The dollar fell by one per cent."}
     },
@@ -113,6 +121,7 @@ LEFT_OUT = {
     ("delete", "/auth/sessions"),
     ("post", "/workflow-runs"),
     ("post", "/files"),
+    ("post", "/queries"),
     ("post", "/market-rates/corrections"),
 }
 

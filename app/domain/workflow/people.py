@@ -52,6 +52,14 @@ LIMIT :many
 )
 
 
+READ_PLACE = text(
+    """
+SELECT a.code AS application, n.path AS node_path FROM workflow_run r
+JOIN application a ON a.id = r.application_id LEFT JOIN hierarchy_node n ON n.id = r.node_id WHERE r.id = :id
+"""
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     id: UUID
@@ -92,3 +100,21 @@ def in_words(people: list[Person], role: str) -> str:
     names = ", ".join(person.name for person in people[:3])
     more = f" and {len(people) - 3} more" if len(people) > 3 else ""
     return f"{len(people)} can do it: {names}{more}."
+
+
+async def role_holders(uow: UnitOfWork, *, run_id: UUID, role: str) -> list[Person]:
+    """The active users whose grant of the role reaches a run that the caller has read, by name, the first twenty."""
+    place = (await uow.execute(READ_PLACE, {"id": run_id})).one()
+    values = {
+        "group_id": None,
+        "candidates_of": None,
+        "makers": [],
+        "since": None,
+        "role": role,
+        "application": place.application,
+        "user_id": None,
+        "now": uow.now,
+        "node_path": place.node_path,
+        "many": MANY,
+    }
+    return [Person(row.id, row.name) for row in await uow.execute(READ_HOLDERS, values)]

@@ -26,8 +26,10 @@ from admin_views import (
     bulk_work,
     calendars,
     designer_changes,
+    escalations,
     hierarchies,
     home,
+    issues,
     jobs,
     lifecycles,
     live,
@@ -67,6 +69,7 @@ GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
 # The pages of features, beside those of entities.
 FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
     home.ROUTES,
+    issues.ROUTES,
     bulk_work.ROUTES,
     ad_hoc.ROUTES,
     runs.ROUTES,
@@ -74,6 +77,7 @@ FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
     queries.ROUTES,
     reopenings.ROUTES,
     jobs.ROUTES,
+    escalations.ROUTES,
     hierarchies.ROUTES,
     lifecycles.ROUTES,
     schedules.ROUTES,

@@ -16,6 +16,7 @@ from app.api import (
     access,
     bulk_work,
     delegations,
+    escalations,
     files,
     finance,
     forecasts,
@@ -98,6 +99,7 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         hooks,
         lifecycles,
         jobs,
+        escalations,
     )
     for router in (auth_router, *(feature.router for feature in features)):
         app.include_router(router)

@@ -14,6 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response, StreamingResponse
 
 from admin_views import (
+    escalations,
     forecast_view,
     process_kinds,
     process_parts,
@@ -250,6 +251,7 @@ async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Resp
             predicted,
         )
         asked = await queries.on_process(visit, uow, id_)
+        climbing = await escalations.on_process(visit, uow, id_)
         row = parts.detail.row
         status = refused.error.status if refused is not None else 200
         return await visit.page(
@@ -257,7 +259,7 @@ async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Resp
             "steps/process.html",
             row.label,
             status=status,
-            page={**_page(visit, drawn, parts.figures), "queries": asked},
+            page={**_page(visit, drawn, parts.figures), "queries": asked, "escalations": climbing},
         )
 
 

@@ -260,7 +260,7 @@ class Runtime:
         await self.engine.dispose()
 
 
-async def build(settings: Settings, *, registry: Registry | None = None, pool_size: int = 10) -> Runtime:
+async def build(settings: Settings, *, registry: Registry | None = None, pool_size: int = 20) -> Runtime:
     """Connect and load what every process needs. `settings.database_url` must be set and migrated.
 
     Raises SettingsError for a database whose clock is shifted, outside demo mode.

@@ -191,7 +191,7 @@ async def _in_unit(settings: Settings, work: Callable[["UnitOfWork"], Awaitable[
     from app.bootstrap import build
     from app.core.actor import system_actor
 
-    runtime = await build(settings, pool_size=1)
+    runtime = await build(settings, pool_size=2)
     try:
         async with runtime.uow(system_actor("Command line")) as uow:
             return await work(uow)

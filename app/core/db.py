@@ -15,12 +15,16 @@ def _dumps(value: Any) -> str:
     return orjson.dumps(value, default=str).decode()
 
 
-def create_engine(database_url: str, *, pool_size: int = 10, max_overflow: int = 20) -> AsyncEngine:
-    """An engine on `postgresql+asyncpg://...`; UTC sessions, JSON by orjson, statements bounded in time."""
+def create_engine(database_url: str, *, pool_size: int = 20) -> AsyncEngine:
+    """An engine on `postgresql+asyncpg://...`; UTC sessions, JSON by orjson, statements bounded in time.
+
+    All connections of the pool are kept: one beyond it would be opened, taught its codecs and closed for each request.
+    """
     engine = create_async_engine(
         database_url,
         pool_size=pool_size,
-        max_overflow=max_overflow,
+        max_overflow=0,
+        pool_use_lifo=True,  # those in use stay warm
         pool_timeout=30,
         pool_pre_ping=False,
         json_serializer=_dumps,

@@ -8,9 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select
 
+from app.core.errors import Conflict
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.access.scope import require_in_scope, scope
+from app.domain.lifecycles.compiled import CompiledLifecycle
+from app.domain.lifecycles.store import version_of
 from app.domain.support.issue_links import ISSUE, LINK, PROCESS, RUN
 
 MOST_OF_RECORD = 20
@@ -183,3 +186,14 @@ async def categories(uow: UnitOfWork) -> list[tuple[UUID, str]]:
     c = uow.table("issue_category")
     rows = await uow.execute(select(c.c.id, c.c.label).where(c.c.active).order_by(c.c.label))
     return [(row.id, row.label) for row in rows]
+
+
+async def lifecycles_of_lines(uow: UnitOfWork, lines: Sequence[IssueLine]) -> dict[UUID, CompiledLifecycle]:
+    """The lifecycle versions of these issues; one that does not fit any more is left out."""
+    found: dict[UUID, CompiledLifecycle] = {}
+    for version_id in {line.version_id for line in lines if line.version_id is not None}:
+        try:
+            found[version_id] = await version_of(uow, version_id)
+        except Conflict:
+            continue
+    return found

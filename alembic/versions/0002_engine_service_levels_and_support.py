@@ -2593,14 +2593,6 @@ def upgrade() -> None:
         ondelete="SET NULL",
     )
     op.create_foreign_key(
-        op.f("fk_mail_message_notification_id"),
-        "mail_message",
-        "notification",
-        ["notification_id"],
-        ["id"],
-        ondelete="SET NULL",
-    )
-    op.create_foreign_key(
         op.f("fk_mail_message_endpoint_id"),
         "mail_message",
         "notification_endpoint",
@@ -2610,6 +2602,14 @@ def upgrade() -> None:
     )
     op.create_foreign_key(
         op.f("fk_mail_message_user_id"), "mail_message", "app_user", ["user_id"], ["id"], ondelete="RESTRICT"
+    )
+    op.create_foreign_key(
+        op.f("fk_mail_message_notification_id"),
+        "mail_message",
+        "notification",
+        ["notification_id"],
+        ["id"],
+        ondelete="SET NULL",
     )
     op.create_table_comment("mail_message", "Delivery", existing_comment="Mail", schema=None)
     op.add_column("notification", sa.Column("rule", sa.Text(), nullable=True, comment="Rule"))
@@ -2649,15 +2649,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_pnl_threshold_rule_id"), "pnl_threshold", ["rule_id"], unique=False)
     op.create_foreign_key(
+        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
+    )
+    op.create_foreign_key(
         op.f("fk_pnl_threshold_lifecycle_version_id"),
         "pnl_threshold",
         "lifecycle_version",
         ["lifecycle_version_id"],
         ["id"],
         ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
-        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
     )
     op.add_column("process", sa.Column("rule_id", sa.Uuid(), nullable=True, comment="Routing rule"))
     op.add_column("process", sa.Column("wait_kind", sa.Text(), nullable=True, comment="Waits for"))
@@ -2773,18 +2773,18 @@ def upgrade() -> None:
         ["other_workflow_id", "other_process", "run_selector", "successor_id", "edge_type"],
     )
     op.create_foreign_key(
-        op.f("fk_process_dependency_other_workflow_id"),
-        "process_dependency",
-        "workflow",
-        ["other_workflow_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_dependency_selector_calendar_id"),
         "process_dependency",
         "calendar",
         ["selector_calendar_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_dependency_other_workflow_id"),
+        "process_dependency",
+        "workflow",
+        ["other_workflow_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -2895,18 +2895,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("kind = 'wait_for' AND state NOT IN ('done', 'skipped', 'cancelled')"),
     )
     op.create_foreign_key(
-        op.f("fk_process_run_skip_requested_for_id"),
-        "process_run",
-        "app_user",
-        ["skip_requested_for_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_run_skip_requested_by_id"),
         "process_run",
         "app_user",
         ["skip_requested_by_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_run_skip_requested_for_id"),
+        "process_run",
+        "app_user",
+        ["skip_requested_for_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -2980,15 +2980,15 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sla_policy_lifecycle_state"), "sla_policy", ["lifecycle_state"], unique=False)
     op.create_index(op.f("ix_sla_policy_lifecycle_version_id"), "sla_policy", ["lifecycle_version_id"], unique=False)
     op.create_foreign_key(
-        op.f("fk_sla_policy_ladder_id"), "sla_policy", "escalation_ladder", ["ladder_id"], ["id"], ondelete="SET NULL"
-    )
-    op.create_foreign_key(
         op.f("fk_sla_policy_lifecycle_version_id"),
         "sla_policy",
         "lifecycle_version",
         ["lifecycle_version_id"],
         ["id"],
         ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_sla_policy_ladder_id"), "sla_policy", "escalation_ladder", ["ladder_id"], ["id"], ondelete="SET NULL"
     )
     op.add_column("trade", sa.Column("lifecycle_state", sa.Text(), nullable=True, comment="State"))
     op.add_column("trade", sa.Column("lifecycle_version_id", sa.Uuid(), nullable=True, comment="Lifecycle version"))
@@ -3335,8 +3335,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_trade_lifecycle_state"), table_name="trade")
     op.drop_column("trade", "lifecycle_version_id")
     op.drop_column("trade", "lifecycle_state")
-    op.drop_constraint(op.f("fk_sla_policy_lifecycle_version_id"), "sla_policy", type_="foreignkey")
     op.drop_constraint(op.f("fk_sla_policy_ladder_id"), "sla_policy", type_="foreignkey")
+    op.drop_constraint(op.f("fk_sla_policy_lifecycle_version_id"), "sla_policy", type_="foreignkey")
     op.drop_index(op.f("ix_sla_policy_lifecycle_version_id"), table_name="sla_policy")
     op.drop_index(op.f("ix_sla_policy_lifecycle_state"), table_name="sla_policy")
     op.drop_index(op.f("ix_sla_policy_ladder_id"), table_name="sla_policy")
@@ -3364,8 +3364,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_process_transition_on_behalf_of_id"), table_name="process_transition")
     op.drop_column("process_transition", "details")
     op.drop_column("process_transition", "on_behalf_of_id")
-    op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_run_skip_requested_for_id"), "process_run", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
     op.drop_index(
         "ix_process_run_waits",
         table_name="process_run",
@@ -3422,8 +3422,8 @@ def downgrade() -> None:
     op.drop_column("process_edge", "condition")
     op.drop_column("process_edge", "lag_unit")
     op.drop_column("process_edge", "lag_amount")
-    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_dependency_other_workflow_id"), "process_dependency", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_dependency_selector_calendar_id"), "process_dependency", type_="foreignkey")
     op.drop_constraint("uq_process_dependency_across", "process_dependency", type_="unique")
     op.drop_index(op.f("ix_process_dependency_selector_calendar_id"), table_name="process_dependency")
     op.drop_index(op.f("ix_process_dependency_other_workflow_id"), table_name="process_dependency")
@@ -3495,8 +3495,8 @@ def downgrade() -> None:
     op.drop_column("process", "wait_from")
     op.drop_column("process", "wait_kind")
     op.drop_column("process", "rule_id")
-    op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
     op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
+    op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
     op.drop_index(op.f("ix_pnl_threshold_rule_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_version_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")
@@ -3526,9 +3526,9 @@ def downgrade() -> None:
     op.drop_column("notification", "in_app")
     op.drop_column("notification", "rule")
     op.create_table_comment("mail_message", "Mail", existing_comment="Delivery", schema=None)
+    op.drop_constraint(op.f("fk_mail_message_notification_id"), "mail_message", type_="foreignkey")
     op.drop_constraint(op.f("fk_mail_message_user_id"), "mail_message", type_="foreignkey")
     op.drop_constraint(op.f("fk_mail_message_endpoint_id"), "mail_message", type_="foreignkey")
-    op.drop_constraint(op.f("fk_mail_message_notification_id"), "mail_message", type_="foreignkey")
     op.drop_constraint(op.f("fk_mail_message_gathered_in_id"), "mail_message", type_="foreignkey")
     op.drop_index("ix_mail_message_waiting", table_name="mail_message", postgresql_where=sa.text("state = 'waiting'"))
     op.drop_index(op.f("ix_mail_message_user_id"), table_name="mail_message")

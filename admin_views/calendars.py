@@ -100,6 +100,7 @@ async def _show(visit: Visit, id_: UUID, error: StepsError | None = None, wanted
             "composed": content.composition is not None,
             "composition": content.composition.value if content.composition else "",
             "parts": {str(part) for part, _ in content.parts},
+            "part_rows": [{"code": code, "href": f"/calendars/{part}"} for part, code in content.parts],
             "others": [each for each in await calendar_lines(uow) if each["id"] != id_] if editable else [],
             "versions": calendar_view.version_lines(listed, shown, href, visit.formats),
             "differences": calendar_view.difference_rows(differences(before, content)) if before else None,
@@ -171,7 +172,7 @@ def _facts(visit: Visit, shown: VersionLine | None, content: Content, zone: str)
         {"label": "Time zone", "value": zone},
         {"label": "Works when", "value": made_of(content)},
         {"label": "Published", "value": " by ".join(filter(None, (when, shown.published_by)))},
-        {"label": "Why", "value": shown.reason or shown.notes},
+        {"label": "Why" if shown.state == "published" else "Note", "value": shown.reason or shown.notes},
         {"label": "Review asked by", "value": shown.submitted_by if shown.state == "in_review" else None},
     ]
 

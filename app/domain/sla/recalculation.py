@@ -8,7 +8,7 @@ are moved with the publication itself; many by a job, in portions, each of them 
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,9 +27,9 @@ from app.domain.jobs.context import ActionResult, JobContext
 from app.domain.jobs.errors import ActionRefused
 from app.domain.jobs.runs import queue_job
 from app.domain.sla import recalculation_sql as sql
-from app.domain.sla.clock_math import ClockState, ClockStatus, Measure, recompute_due
-from app.domain.sla.events import ThresholdName
-from app.domain.sla.thresholds import Threshold, fires_at
+from app.domain.sla.rearming import new_due, rearmed
+from app.domain.sla.store import version_of
+from app.domain.sla.thresholds import Threshold
 from app.domain.workflow.states import CLOSED
 
 log = logging.getLogger("steps.sla")
@@ -214,7 +214,16 @@ class Recalculation:
         rows = (await uow.execute(sql.LOCK_CLOCKS, {"ids": list(dues)})).all()
         # Whoever held a clock until now may have stopped or moved it.
         rows = [row for row in rows if row.due_at == dues[row.id][0]]
-        armed = [rearmed(row, dues[row.id][1], calendar=by.get(row.id), now=uow.now) for row in rows]
+        armed = [
+            rearmed(
+                row,
+                dues[row.id][1],
+                now=uow.now,
+                calendar=by.get(row.id),
+                thresholds=await self._thresholds(row),
+            )
+            for row in rows
+        ]
         if rows:
             values = {
                 "ids": [row.id for row in rows],
@@ -222,12 +231,19 @@ class Recalculation:
                 "warns": [each.warn_at for each in armed],
                 "thresholds": [each.threshold for each in armed],
                 "fires": [each.fire_at for each in armed],
+                "schedules": [each.schedule for each in armed],
             }
             await uow.execute(sql.MOVE_CLOCKS, {**values, "now": uow.now, "by": uow.actor.id})
         for row in rows:
             self._record(row.record_entity, row.record_id, *dues[row.id], clock=row.id, label=row.label)
         uow.touch("entity:sla_clock")
         return Recalculated(clocks=len(rows))
+
+    async def _thresholds(self, row: Any) -> Sequence[Threshold] | None:
+        """What the policy version that drives the clock announces."""
+        if row.policy_version_id is None:
+            return None
+        return (await version_of(self.uow, row.policy_version_id)).thresholds
 
     def _record(self, entity: str, id_: UUID, old: datetime, new: datetime, **more: Any) -> None:
         self.uow.audit(
@@ -256,51 +272,6 @@ def _durations_of(change: Change, after: UUID, limit: int) -> dict[str, Any]:
     # A period that begins where the calendars part may end a clock right there: it is looked at too.
     since = (change.since or datetime.max.replace(tzinfo=UTC)) - timedelta(microseconds=1)
     return {"calendars": list(change.calendars), "since": since, "after": after, "limit": limit}
-
-
-@dataclass(frozen=True, slots=True)
-class Armed:
-    """What a moved clock announces next, and when."""
-
-    warn_at: datetime | None
-    threshold: str | None
-    fire_at: datetime | None
-
-
-def rearmed(row: Any, due_at: datetime, *, calendar: Calendar | None, now: datetime) -> Armed:
-    """Return what lies ahead of a clock that is due at another instant; what has passed fires only if it never has."""
-    warn_at = None
-    if row.warn_minutes:
-        before = timedelta(minutes=row.warn_minutes)
-        if calendar is None:
-            warn_at = due_at - before
-        else:
-            clock = replace(_clock(row), due_at=due_at)
-            warn_at = fires_at(clock, Threshold(ThresholdName.WARNING, before=before), calendar=calendar)
-    if due_at <= now and row.breached_at is not None:
-        return Armed(warn_at, None, None)
-    if warn_at is not None and (warn_at > now or row.warned_at is None):
-        return Armed(warn_at, ThresholdName.WARNING.value, warn_at)
-    return Armed(warn_at, ThresholdName.BREACH.value, due_at)
-
-
-def new_due(row: Any, calendar: Calendar) -> datetime:
-    """Return when a running clock that counts working time is due under this calendar."""
-    return recompute_due(_clock(row), calendar=calendar).due_at
-
-
-def _clock(row: Any) -> ClockState:
-    return ClockState(
-        measure=Measure(row.measure),
-        state=ClockStatus(row.state),
-        started_at=row.started_at,
-        target=row.target,
-        due_at=row.due_at,
-        consumed=row.consumed or timedelta(0),
-        segment_started_at=row.segment_started_at,
-        generation=row.generation,
-        breached_at=row.breached_at,
-    )
 
 
 # -- when --------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from app.domain.access.decisions import authorize
 from app.domain.access.scope import scope
 from app.domain.calendars.contents import version_row
 from app.domain.sla import recalculation_sql as sql
-from app.domain.sla.recalculation import CLOSED_STATES, Change, calendar_in_force_id, change_of, new_due
+from app.domain.sla.rearming import new_due
+from app.domain.sla.recalculation import CLOSED_STATES, Change, calendar_in_force_id, change_of
 
 MOST_SHOWN = 200
 MOST_COUNTED = 20_000

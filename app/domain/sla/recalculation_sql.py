@@ -163,9 +163,11 @@ MOVE_CLOCKS = text("""
 UPDATE sla_clock c SET
     due_at = m.due_at, warn_at = m.warn_at, next_threshold = m.threshold, next_fire_at = m.fire_at,
     target = CASE c.measure WHEN 'deadline' THEN m.due_at - c.started_at ELSE c.target END,
+    schedule = coalesce(CAST(m.schedule AS jsonb), c.schedule),
     generation = c.generation + 1, warned_at = CASE WHEN m.warn_at > :now THEN NULL ELSE c.warned_at END,
     row_version = c.row_version + 1, updated_at = :now, updated_by = :by
-FROM unnest(:ids, :dues, :warns, :thresholds, :fires) AS m (id, due_at, warn_at, threshold, fire_at)
+FROM unnest(:ids, :dues, :warns, :thresholds, :fires, :schedules)
+     AS m (id, due_at, warn_at, threshold, fire_at, schedule)
 WHERE c.id = m.id
 """).bindparams(
     bindparam("ids", type_=ARRAY(Uuid)),
@@ -173,6 +175,7 @@ WHERE c.id = m.id
     bindparam("warns", type_=_INSTANTS),
     bindparam("thresholds", type_=ARRAY(Text)),
     bindparam("fires", type_=_INSTANTS),
+    bindparam("schedules", type_=ARRAY(Text)),
     bindparam("now", type_=DateTime(timezone=True)),
     bindparam("by", type_=Uuid),
 )

@@ -162,7 +162,7 @@ def answer_view(answer: Answer, start: str, zone: str, formats: Formats, at: Any
 
 def preview_view(found: Preview, formats: Formats, now: Any, href_of: Any) -> dict[str, Any]:
     return {
-        "first_version": found.first_version,
+        "first_version": found.before_id is None,
         "first_day": formats.date(found.first_day) if found.first_day else "",
         "total": f"{found.total:,}",
         "any": found.total > 0,

@@ -15,6 +15,7 @@ from admin_views import site
 from app.api import (
     access,
     bulk_work,
+    calendars,
     delegations,
     escalations,
     files,
@@ -96,6 +97,7 @@ def create_app(settings: Settings | None = None, *, runtime: Runtime | None = No
         finance,
         files,
         schedules,
+        calendars,
         hooks,
         lifecycles,
         jobs,

@@ -85,6 +85,25 @@ ASKED: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("get", "/migration-plans/{id}/trial"): {},
     ("post", "/migration-plans/{id}/execution"): {},
     ("post", "/migration-plans/{id}/cancellation"): {},
+    ("get", "/calendars/{id}/days"): {"params": {"year": 2026}},
+    ("get", "/calendars/{id}/trial"): {"params": {"start": "2026-10-30T09:00:00Z", "promise": "PT4H"}},
+    ("post", "/calendars/{id}/draft"): {"json": {}},
+    ("get", "/calendar-versions/{id}/impact"): {},
+    ("post", "/calendar-versions/{id}/week"): {"json": {"expected_version": 1, "monday": "09:00-18:00"}},
+    ("post", "/calendar-versions/{id}/special-days"): {
+        "json": {"expected_version": 1, "first": "2026-12-24", "label": "x"}
+    },
+    ("post", "/calendar-versions/{id}/removal"): {"json": {"expected_version": 1, "days": ["2026-12-24"]}},
+    ("post", "/calendar-versions/{id}/composition"): {
+        "json": {"expected_version": 1, "composition": "all", "parts": [ID]}
+    },
+    ("post", "/calendar-versions/{id}/holidays"): {
+        "json": {"expected_version": 1, "source": "DE", "first_year": 2026, "last_year": 2026}
+    },
+    ("post", "/calendar-versions/{id}/review"): {"json": {"expected_version": 1}},
+    ("post", "/calendar-versions/{id}/rejection"): {"json": {"expected_version": 1, "reason": "x"}},
+    ("post", "/calendar-versions/{id}/publication"): {"json": {"expected_version": 1, "reason": "x"}},
+    ("post", "/calendar-versions/{id}/discarding"): {},
     ("post", "/schedules/simulation"): {"json": {"workflow": ID}},
     ("get", "/schedules/{id}/simulation"): {},
     ("post", "/schedule-occurrences/{id}/run"): {},

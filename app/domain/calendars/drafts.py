@@ -260,6 +260,11 @@ def _check_days(first: date, last: date, said: SpecialDay) -> None:
         problems.append(FieldProblem("kind", f"Choose one of {', '.join(KINDS)}."))
     if not label or len(label) > LABEL_LENGTH:
         problems.append(FieldProblem("label", f"Name the day, in at most {LABEL_LENGTH} characters."))
+    for name, at in (("opens_at", opens), ("closes_at", closes)):
+        if at is not None and at.tzinfo is not None:
+            problems.append(FieldProblem(name, "Leave the zone out: the calendar has one."))
+    if problems:
+        raise ValidationFailed(problems)
     if kind in (LATE_OPEN, SPECIAL_HOURS) and opens is None:
         problems.append(FieldProblem("opens_at", "Enter the time at which work begins."))
     if kind in (EARLY_CLOSE, SPECIAL_HOURS) and closes is None:

@@ -47,7 +47,7 @@ class Preview:
     """
 
     number: int
-    first_version: bool
+    before_id: UUID | None
     first_day: date | None
     total: int
     later: int
@@ -89,7 +89,7 @@ async def preview_of(uow: UnitOfWork, *, version_id: UUID) -> Preview:
     visible = await _visible(uow, rows)
     return Preview(
         number=version["number"],
-        first_version=before is None,
+        before_id=before,
         first_day=change.first_day or (change.since.date() if change.since else None),
         total=total,
         later=later,

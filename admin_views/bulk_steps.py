@@ -38,7 +38,7 @@ MARKS = {
 
 def offered_steps(uow: UnitOfWork, entity: EntityDef) -> list[TransitionDef]:
     """The steps of the lifecycles in force that the actor may take on some record, each name once."""
-    if not entity.lifecycle or entity.managed:
+    if not entity.takes_steps:
         return []
     found: dict[str, TransitionDef] = {}
     for lifecycle in in_force(uow, entity.name):

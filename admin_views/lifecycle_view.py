@@ -21,6 +21,7 @@ from app.core.findings import Finding, Severity
 from app.core.uow import UnitOfWork
 from app.domain.access.fields import readable_fields
 from app.domain.lifecycles.impact import Impact, VersionSummary
+from app.domain.lifecycles.recipients import ALIASES, PEOPLE
 from models.lifecycle import Effect, LifecycleDef, TransitionDef
 from models.registry import Registry
 from models.schema import EntityDef, EntityKind, FieldDef, FieldType
@@ -83,7 +84,7 @@ async def offers_for(uow: UnitOfWork, entity: EntityDef) -> Offers:
     own = (entity.state_field, "lifecycle_version")
     settable = [f for f in entity.fields if f.writable and f.name not in own and f.type is not FieldType.LINES]
     roles = _options(row.roles)
-    everybody = [("$creator", "Who created it"), ("$actor", "Who takes the step")]
+    everybody = [(name, f"{words[0].upper()}{words[1:]}") for name, words in PEOPLE.items()]
     users = [(f.name, f.label) for f in settable if f.type is FieldType.USER]
     dates = [(f.name, f.label) for f in entity.fields if f.type in (FieldType.DATE, FieldType.DATETIME)]
     creatable = sorted(
@@ -326,14 +327,19 @@ def _field_label(entity: EntityDef | None, name: str) -> str:
     return entity.field(name).label if entity is not None and entity.has_field(name) else name
 
 
+def _recipient(name: str, entity: EntityDef | None, roles: Mapping[str, str]) -> str:
+    if entity is not None and entity.has_field(name):
+        return _field_label(entity, name)
+    return roles.get(name) or PEOPLE.get(ALIASES.get(name, name), name)
+
+
 def effect_in_words(effect: Effect, entity: EntityDef | None, registry: Registry, roles: Mapping[str, str]) -> str:
     match effect.kind:
         case "set_field":
             value = "empty" if effect.value is None else effect.value
             return f"{_field_label(entity, effect.field or '')} becomes {value}"
         case "notify":
-            known = {"$creator": "who created it", "$actor": "who takes the step", **roles}
-            to = ", ".join(known.get(name) or _field_label(entity, name) for name in effect.to)
+            to = ", ".join(_recipient(name, entity, roles) for name in effect.to)
             return f"Tells {to}: {effect.subject}"
         case "create_record":
             target = registry.entities.get(effect.entity or "")

@@ -70,7 +70,7 @@ async def create_page(visit: Visit) -> Response:
 
 def _steppable(uow: UnitOfWork, name: str) -> EntityDef:
     entity = uow.registry.entities.get(name)
-    if entity is None or not entity.lifecycle or entity.managed:
+    if entity is None or not entity.takes_steps:
         raise ValidationFailed([FieldProblem("entity", "Choose what it is about.")])
     return entity
 
@@ -95,7 +95,7 @@ async def _show_list(visit: Visit, *, error: StepsError | None = None, typed: di
             for row in await uow.execute(READ_ALL)
         ]
         steppable = sorted(
-            ((e.name, e.label_plural) for e in entities.values() if e.lifecycle and not e.managed), key=lambda e: e[1]
+            ((e.name, e.label_plural) for e in entities.values() if e.takes_steps), key=lambda e: e[1]
         )
         page = {
             "rows": rows,

@@ -54,12 +54,12 @@ class States:
 
 def in_lists(uow: UnitOfWork, entity: EntityDef) -> bool:
     """Whether the list shows the state unless somebody chose other columns."""
-    return entity.lifecycle and not entity.managed and bool(in_force(uow, entity.name))
+    return entity.takes_steps and bool(in_force(uow, entity.name))
 
 
 def kind_of(entity: EntityDef, field: FieldDef) -> str | None:
     """The kind of the column that shows the state of a lifecycle; None for every other field."""
-    return "state" if entity.lifecycle and not entity.managed and field.name == entity.state_field else None
+    return "state" if entity.takes_steps and field.name == entity.state_field else None
 
 
 def needed(uow: UnitOfWork, entity: EntityDef, columns: Iterable[FieldDef]) -> list[str]:
@@ -70,7 +70,7 @@ def needed(uow: UnitOfWork, entity: EntityDef, columns: Iterable[FieldDef]) -> l
 async def states_in(uow: UnitOfWork, entity: EntityDef, records: Iterable[Mapping[str, Any]]) -> States:
     """The versions of the records: from memory, or read once each."""
     found: dict[UUID, CompiledLifecycle] = {}
-    if entity.lifecycle and not entity.managed:
+    if entity.takes_steps:
         for id_ in dict.fromkeys(record.get(VERSION) for record in records):
             if id_ is None:
                 continue
@@ -95,7 +95,7 @@ def with_states(fields: list[dict[str, Any]], entity: EntityDef, states: States)
 
 def labelled(chips: list[dict[str, Any]], entity: EntityDef, states: States) -> list[dict[str, Any]]:
     """Chips that say "Captured" where the filter says captured."""
-    if not entity.lifecycle or entity.managed:
+    if not entity.takes_steps:
         return chips
     label, labels = entity.field(entity.state_field).label, states.labels
     for chip in chips:

@@ -47,7 +47,7 @@ class RefusedStep:
 
 
 def follows_lifecycle(entity: EntityDef, record: Any) -> bool:
-    return entity.lifecycle and not entity.managed and record.get("lifecycle_version") is not None
+    return entity.takes_steps and record.get("lifecycle_version") is not None
 
 
 def state_chip_of(state: StateDef) -> dict[str, Any]:

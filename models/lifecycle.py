@@ -52,7 +52,7 @@ class Effect(_Part):
 
     set_field      `field`, and `value` or a variable such as `$now`
     emit           `event`: a name that triggers and rules listen for
-    notify         `to` (a role, `$creator`, `$actor` or a user field), `subject`, `text`
+    notify         `to` (a role, a user field, `$creator`, `$owner`, `$last_editor` or `$actor`), `subject`, `text`
     create_record  `entity`, `values`; a value may be a variable or `$record.<field>`
     start_run      `workflow`, with `business_date` a date field or `$business_date`
     """

@@ -329,7 +329,7 @@ def offered(entity: EntityDef, template: str) -> Mapping[str, Handler]:
     """The methods of one address of an entity; none where it does not have that address."""
     methods = ROUTES.get(template, {})
     if "/transitions" in template:
-        return methods if entity.lifecycle and writable(entity) else {}
+        return methods if entity.takes_steps and entity.kind is not EntityKind.CHILD else {}
     if template == "/lookups/{field}" and not any(field.is_reference for field in entity.fields):
         return {}
     return methods if writable(entity) else {name: handler for name, handler in methods.items() if name == "GET"}

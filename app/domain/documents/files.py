@@ -23,6 +23,9 @@ from app.domain.access.scope import condition_of, record_in_scope, require_in_sc
 from app.domain.documents.evidence import ProcessFiles, attachable, place_of, process_files
 from app.domain.documents.media_types import check_content, media_type_of
 from app.domain.documents.names import file_name
+from app.domain.entities.codec import codec_of
+from app.domain.entities.queries import variables
+from app.domain.entities.record_states import add_first_state, require_editable
 from models.base import uuid7
 from models.schema import EntityDef
 
@@ -96,6 +99,7 @@ async def attach_file(
         ValidationFailed: the name or purpose cannot be used, or records of this kind take no files.
         UnsupportedMedia, TooLarge: what it is, or how much.
         Conflict: the process it belongs to has been submitted or closed.
+        TransitionRefused: the lifecycle of the file there is lets nobody change it in its state.
     """
     authorize(uow, "create", FILE)
     entity, record_id = record
@@ -121,6 +125,8 @@ async def attach_file(
     values = {"media_type": media.name, "size": stored.size, "sha256": stored.sha256}
     row = await _upsert(uow, definition, record_id, name=clean, purpose=purpose, values=values)
     action = "create" if row.version_number == 1 else "update"
+    if action == "update":
+        await _require_editable(uow, row)
     decision = await _require_covered(uow, action, definition, row.id)
     stamp = {"created_at": uow.now, "created_by": uow.actor.id, "updated_at": uow.now, "updated_by": uow.actor.id}
     version = {"file_id": row.id, "number": row.version_number, "original_name": clean, **values}
@@ -154,6 +160,7 @@ async def _upsert(
         created_at=uow.now,
         created_by=uow.actor.id,
         **written,
+        **_first_state(uow, definition, record_id, name=name, purpose=purpose),
     )
     statement = statement.on_conflict_do_update(
         index_elements=["record_entity", "record_id", "purpose", "name"],
@@ -231,6 +238,7 @@ async def delete_file(uow: UnitOfWork, *, file_id: UUID, expected_version: int, 
         process = await process_files(uow, record, row.purpose, lock=True)
         if process is not None:
             process.require_changeable()
+    await _require_editable(uow, row)
     decision = await _require_covered(uow, "delete", uow.registry.entity(record[0]) if record else None, file_id)
     table = uow.table(FILE)
     stamp = {"deleted_at": uow.now, "updated_at": uow.now, "updated_by": uow.actor.id}
@@ -246,6 +254,23 @@ async def delete_file(uow: UnitOfWork, *, file_id: UUID, expected_version: int, 
     _audit(uow, "delete", file_id, record, decision, before=before, reason=reason.strip())
     uow.emit(RecordDeleted(at=uow.now, entity=FILE, record_id=file_id))
     _touch(uow, file_id, record, process)
+
+
+def _first_state(
+    uow: UnitOfWork, definition: EntityDef, record_id: UUID, *, name: str, purpose: str
+) -> dict[str, Any]:
+    """Where a new file begins, where files of this kind have a lifecycle."""
+    entity = uow.registry.entity(FILE)
+    values: dict[str, Any] = {"name": name, "purpose": purpose, "record": (definition.name, record_id)}
+    known = set(values)
+    add_first_state(uow, entity, values, variables(uow))
+    return codec_of(uow.registry, FILE).columns({n: v for n, v in values.items() if n not in known})
+
+
+async def _require_editable(uow: UnitOfWork, row: Row[Any]) -> None:
+    """Raises TransitionRefused for a file that its lifecycle keeps as it is, such as one that is released."""
+    record = codec_of(uow.registry, FILE).record(dict(row._mapping))
+    await require_editable(uow, uow.registry.entity(FILE), record)
 
 
 # -- who may -----------------------------------------------------------------------------------------------------------

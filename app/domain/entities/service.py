@@ -19,6 +19,7 @@ from app.domain.entities.codec import Codec, codec_of
 from app.domain.entities.lines import check_lines, lines_fields, write_lines
 from app.domain.entities.numbering import next_references
 from app.domain.entities.queries import variables
+from app.domain.entities.record_checks import further_problems
 from app.domain.entities.record_states import add_first_state, require_editable
 from app.domain.entities.references import check_references
 from app.domain.entities.validation import Resolve, check
@@ -87,6 +88,8 @@ async def create_records(
         checked.append((prefix, result.values))
     if not problems:
         problems += await check_references(uow, entity, checked)
+    if not problems:
+        problems += await further_problems(uow, entity, checked)
     if problems:
         raise ValidationFailed(problems)
     rows = await _insert(uow, entity, [values for _, values in checked], origins)
@@ -258,6 +261,8 @@ async def update_record(
     changed = {name: value for name, value in result.values.items() if not _equal(before.get(name), value)}
     if not problems:
         problems += await check_references(uow, entity, [("", changed)])
+    if not problems and changed:
+        problems += await further_problems(uow, entity, [("", {**before, **changed})])
     if problems:
         raise ValidationFailed(problems)
     if not changed and not lines:

@@ -1,5 +1,6 @@
 """Check values against an entity's fields: types, required, conditions, what may be changed. Pure: no database."""
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +116,7 @@ def _fill_defaults(entity: EntityDef, values: dict[str, Any], given: Mapping[str
                 "$today": variables.today,
                 "$business_date": variables.business_date,
                 "$me": variables.me,
+                "$token": secrets.token_urlsafe(24) if field.default_expr == "$token" else None,
             }[field.default_expr]
         if default is not None:
             values[field.name] = default if default == "" else FIELD_TYPES[field.type].parse(field, default)
@@ -149,6 +151,8 @@ def _check_conditions(
     prefix: str,
 ) -> list[FieldProblem]:
     if not field.writable:
+        if existing is None and field.name in values and field.visible_if and not conditions.holds(field.visible_if):
+            values[field.name] = None
         return []
     visible = field.visible_if is None or conditions.holds(field.visible_if)
     value = conditions.record.get(field.name)

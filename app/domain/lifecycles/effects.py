@@ -12,6 +12,7 @@ from app.core.uow import UnitOfWork
 from app.domain.entities.service import create_record
 from app.domain.lifecycles.decisions import Subject
 from app.domain.lifecycles.events import RecordEventEmitted, RecordNoticeWanted, RunWanted
+from app.domain.lifecycles.recipients import people_among, role_names
 from models.fieldtypes import FIELD_TYPES
 from models.lifecycle import Effect, TransitionDef
 from models.schema import FieldType
@@ -73,17 +74,14 @@ async def perform(uow: UnitOfWork, later: Later, variables: Variables) -> None:
 
 
 def _notice(effect: Effect, subject: Subject, at: datetime, actor_id: UUID | None) -> RecordNoticeWanted:
-    people = {"$creator": subject.record.get("created_by"), "$actor": actor_id}
-    fields = {name: subject.record.get(name) for name in effect.to if subject.entity.has_field(name)}
-    named = {**fields, **{name: people[name] for name in effect.to if name in people}}
     words = {"title": subject.title, "state": subject.lifecycle.label(subject.state), "entity": subject.entity.label}
     return RecordNoticeWanted(
         at=at,
         entity=subject.entity.name,
         record_id=subject.record["id"],
         title=subject.title,
-        roles=tuple(name for name in effect.to if name not in named),
-        user_ids=tuple(id_ for id_ in named.values() if isinstance(id_, UUID)),
+        roles=role_names(effect.to, subject.entity),
+        user_ids=people_among(effect.to, subject.entity, subject.record, actor_id=actor_id),
         subject=_filled(effect.subject or "", words),
         text=_filled(effect.text or "", words),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from app.core.filters import FilterError, describe, needs_node_paths, parse
 from app.core.filters.canonical import terms
 from app.core.findings import Finding, Severity, error, warning
+from app.domain.lifecycles.recipients import PEOPLE, not_a_person, role_names
 from models.fieldtypes import FIELD_TYPES, FieldError
 from models.lifecycle import CLOSED, Effect, LifecycleDef, TransitionDef
 from models.registry import Registry
@@ -77,11 +78,7 @@ def _people(lifecycle: LifecycleDef, around: Surroundings) -> Iterator[Finding]:
         return
     named = [(t.name, t.label, t.roles) for t in lifecycle.transitions]
     named += [(s.name, s.label, s.editable_by or ()) for s in lifecycle.states]
-    named += [
-        (t.name, t.label, tuple(r for r in e.to if not r.startswith("$") and not around.entity.has_field(r)))
-        for t in lifecycle.transitions
-        for e in t.effects
-    ]
+    named += [(t.name, t.label, role_names(e.to, around.entity)) for t in lifecycle.transitions for e in t.effects]
     for place, label, roles in named:
         for role in roles:
             if role not in around.roles:
@@ -169,10 +166,18 @@ def _start_run(step: TransitionDef, effect: Effect, around: Surroundings) -> Ite
         yield _unknown_field(step, day, around)
 
 
+def _notify(step: TransitionDef, effect: Effect, around: Surroundings) -> Iterator[Finding]:
+    for name in not_a_person(effect.to, around.entity):
+        message = f"“{step.label}” tells {name}, which is nobody."
+        there = f"a role, a field that holds a person, or one of {', '.join(PEOPLE)}"
+        yield error("unknown_recipient", step.name, message, f"Name {there}.")
+
+
 _EFFECTS: dict[str, Callable[[TransitionDef, Effect, Surroundings], Iterable[Finding]]] = {
     "set_field": _set_field,
     "create_record": _create_record,
     "start_run": _start_run,
+    "notify": _notify,
 }
 _RULES: tuple[Callable[[LifecycleDef, Surroundings], Iterable[Finding]], ...] = (
     _entity,

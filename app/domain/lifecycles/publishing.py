@@ -257,8 +257,8 @@ async def _check_lifecycle(uow: UnitOfWork, event: RecordCreated | RecordUpdated
     if row.protected:
         raise Forbidden(f"{row.label} is the platform's own lifecycle and is changed by nobody.")
     entity = uow.registry.entities.get(row.entity)
-    if entity is None or not entity.lifecycle or entity.managed:
-        there = ", ".join(sorted(e.name for e in uow.registry.entities.values() if e.lifecycle and not e.managed))
+    if entity is None or not entity.takes_steps:
+        there = ", ".join(sorted(e.name for e in uow.registry.entities.values() if e.takes_steps))
         said = f"{row.entity} takes no lifecycle; choose one of: {there}"
         raise Conflict(f"{said}.", problems=[FieldProblem("entity", said)])
     if row.applies_when:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 from app.core.errors import StepsError
 from app.core.uow import UnitOfWork
 from app.domain.lifecycles.decisions import Guard, Refusal, Subject
 from app.domain.rules.evaluation import Decision, KeepFor, PublishedRule, VersionInForce, book_of, keep
+from app.domain.rules.record_rules import as_fact
 from models.lifecycle import TransitionDef
 
 
@@ -27,7 +27,7 @@ class Rulings:
             why = self.unknown.get(code, f"There is no rule {code}.")
             return Refusal(Guard.RULE, f"{step.label} is decided by the rule {code}. {why}", "Publish the rule.")
         rule, version = self.rules[code]
-        given = {name: _fact(subject.record.get(name)) for name in version.compiled.fields}
+        given = {name: as_fact(subject.record.get(name)) for name in version.compiled.fields}
         try:
             outcome = version.compiled.evaluate(given)
         except StepsError as error:
@@ -60,10 +60,3 @@ async def keep_rulings(uow: UnitOfWork, rulings: Rulings) -> None:
     """Keep what was asked, with the trace; one statement, and none where no rule was asked."""
     if rulings.decisions:
         await keep(uow, rulings.decisions)
-
-
-def _fact(value: Any) -> Any:
-    """A value of a record as rules take it: ids as text, money as its amount."""
-    if isinstance(value, UUID):
-        return str(value)
-    return value[0] if isinstance(value, tuple) and len(value) == 2 else value

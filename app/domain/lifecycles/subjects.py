@@ -75,7 +75,7 @@ def steppable(uow: UnitOfWork, entity_name: str) -> EntityDef:
     """The entity, whose records can take steps. Raises Forbidden to who may not read it, Conflict for other kinds."""
     authorize(uow, "read", entity_name)
     entity = uow.registry.entity(entity_name)
-    if not entity.lifecycle or entity.managed:
+    if not entity.takes_steps:
         raise Conflict(f"{entity.label_plural} take no steps of a lifecycle by this way.")
     return entity
 
@@ -83,6 +83,8 @@ def steppable(uow: UnitOfWork, entity_name: str) -> EntityDef:
 async def _read(uow: UnitOfWork, entity: EntityDef, ids: Collection[UUID], *, lock: bool) -> list[dict[str, Any]]:
     table = uow.table(entity.name)
     wanted = scope(select(table).where(table.c.id.in_(list(ids))), uow, "read", entity.name).order_by(table.c.id)
+    if entity.soft_delete:
+        wanted = wanted.where(table.c.deleted_at.is_(None))
     codec = codec_of(uow.registry, entity.name)
     rows = await uow.execute(wanted.with_for_update(of=table) if lock else wanted)
     return [codec.record(row) for row in rows.mappings()]

@@ -72,12 +72,14 @@ class RuleBook:
 
     rules: dict[str, PublishedRule] = field(default_factory=dict)
     compiled: dict[tuple[UUID, str], CompiledRule] = field(default_factory=dict)
+    validators: Mapping[str, tuple[str, ...]] | None = None  # codes by entity; None: not read yet
     generation: int = 0
     writers: "WeakSet[UnitOfWork]" = field(default_factory=WeakSet)
 
     def drop(self, code: str | None = None) -> None:
         """Forget a rule, or all of them; compiled versions stay, for they never change."""
         self.generation += 1
+        self.validators = None
         if code is None:
             self.rules.clear()
         else:

@@ -20,10 +20,11 @@ from app.domain.rules.evaluation import forget_rule
 from app.domain.rules.findings import Finding, errors_of
 from app.domain.rules.linter import lint
 from app.domain.rules.purposes import Purpose
+from app.domain.rules.validation import unknown_facts
 
 READ_VERSION = text(
     """
-SELECT v.id, v.rule_id, v.number, v.state, v.row_version, v.content, r.code, r.kind, r.purpose
+SELECT v.id, v.rule_id, v.number, v.state, v.row_version, v.content, r.code, r.kind, r.purpose, r.entity
 FROM rule_version v JOIN rule r ON r.id = v.rule_id WHERE v.id = :id
 """
 )
@@ -104,6 +105,7 @@ async def publish(
     content = RuleContent.model_validate(row.content)
     checked = check(RuleKind(row.kind), content, Purpose(row.purpose), await cases_of(uow, version_id))
     refuse_unready(checked)
+    _refuse_unknown_facts(uow, row.entity, content)
     published = (await uow.execute(READ_PUBLISHED, {"rule_id": row.rule_id})).all()
     day = valid_from or uow.now.date()
     if published and day < uow.now.date():
@@ -155,6 +157,19 @@ def refuse_unready(checked: Checked) -> None:
         problems = [FieldProblem("tests", text_, "no_tests")]
     if problems:
         raise ValidationFailed(problems)
+
+
+def _refuse_unknown_facts(uow: UnitOfWork, entity: str | None, content: RuleContent) -> None:
+    """A rule about records of an entity is given their fields and nothing else."""
+    if entity is None:
+        return
+    if entity not in uow.registry.entities:
+        raise ValidationFailed([FieldProblem("entity", f"There is no entity {entity}; make the rule anew.", "unknown")])
+    definition = uow.registry.entity(entity)
+    unknown = unknown_facts(definition, [field.name for field in content.inputs])
+    if unknown:
+        said = f"{definition.label_plural} have no field {', '.join(unknown)}. Name the facts as the fields are named."
+        raise ValidationFailed([FieldProblem("rule", said, "unknown_fact")])
 
 
 async def retire(uow: UnitOfWork, *, version_id: UUID, reason: str) -> None:

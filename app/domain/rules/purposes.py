@@ -51,7 +51,8 @@ CONTRACTS: Mapping[Purpose, Contract] = {
     Purpose.FIELD_VALIDATION: Contract(
         answers=(answer("message", _T.TEXT), answer("field", _T.TEXT)),
         needed=("message",),
-        said="The record's fields are its facts. Each `message` refuses the record, at `field` where that is given.",
+        said="The record's fields are its facts. Each `message` refuses the record, at `field` where that is given. "
+        "With “Records” filled in it is asked about each record of that entity before it is written.",
     ),
     Purpose.PROCESS_ROUTING: Contract(
         facts=(

@@ -6,6 +6,7 @@ Whoever guards or validates names a rule by its code and gives the record as it 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -64,8 +65,10 @@ async def _ask(
 
 
 def as_fact(value: Any) -> Any:
-    """A field's value as a rule takes it: ids and instants as texts, durations in seconds."""
+    """A field's value as a rule takes it: ids and instants as texts, durations in seconds, money as its amount."""
     match value:
+        case (Decimal() as amount, str()):
+            return amount
         case datetime() | time():
             return value.isoformat()
         case UUID():

@@ -134,17 +134,36 @@ async def test_a_failure_is_visible_retried_with_growing_pauses_and_holds_nothin
     assert [(row["state"], row["reason"], row["retry_at"]) for row in rows] == [("created", None, None)] * 2
 
 
+async def _told(office: Office) -> list[tuple[str, str]]:
+    """Who was told of schedules, and what."""
+    query = """
+        SELECT u.name, n.title FROM notification n JOIN app_user u ON u.id = n.user_id
+        WHERE n.record_entity = 'schedule' ORDER BY n.at, u.name
+    """
+    async with office.runtime.uow(SYSTEM) as uow:
+        return [(row.name, row.title) for row in await uow.execute(text(query))]
+
+
 async def test_after_the_last_attempt_a_person_decides(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("SELECT secret")
 
     monkeypatch.setattr("app.domain.schedules.service.create_run", refuse)
     await office.schedule(valid_until="2026-03-30")
+    async with office.runtime.uow(SYSTEM) as uow:
+        await add_row(
+            uow, "role_grant", user_id=office.people["operations"].id, role_id=office.roles["operations"],
+            application_id=office.applications["PNL"], valid_from=office.clock,
+        )  # fmt: skip
     await office.work_until("2026-03-31 04:00")
     (row,) = await office.rows()
     assert (row["state"], row["cause"], row["attempts"], row["retry_at"]) == ("failed", "error", 12, None)
     assert "RuntimeError" in row["reason"]
     assert "secret" not in row["reason"]
+    assert await _told(office) == [
+        ("operations", "The run of Close for 30 Mar 2026 has failed and is tried again"),
+        ("operations", "The run of Close for 30 Mar 2026 is given up"),
+    ]
     monkeypatch.undo()
     async with office.runtime.uow(office.people["operations"], now=office.clock) as uow:
         run_id = await create_run_of(uow, occurrence_id=row["id"])

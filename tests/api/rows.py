@@ -48,6 +48,8 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
         "outcome": None,
     },
     "run_forecast": {"critical_path": []},
+    "process_query": {"asked_role": None, "asked_group_id": None, "answered_at": None, "closed_at": None},
+    "query_message": {"mentions": None, "earlier": None},
     "notification_rule": {"condition": None},
     "mail_message": {"not_before": None, "html_body": None},
 }

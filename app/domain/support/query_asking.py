@@ -32,6 +32,7 @@ from app.domain.support.query_rules import (
     Source,
     due_instant,
     reminder_at,
+    unreadable,
 )
 from models.base import uuid7
 from models.schema import EntityKind
@@ -197,6 +198,8 @@ def _text_problems(new: NewQuery) -> list[FieldProblem]:
             problems.append(FieldProblem(path, words, "required"))
         elif len(value) > most:
             problems.append(FieldProblem(path, f"At most {most} characters.", "too_long"))
+        elif unreadable(value):
+            problems.append(FieldProblem(path, "A character in it cannot be kept; write it again."))
     if new.priority not in tuple(Priority):
         problems.append(FieldProblem("priority", f"One of {', '.join(Priority)}."))
     return problems

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import ColumnElement, Table, Uuid, and_, bindparam, func, literal, or_, select, text, true
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.core.errors import InvalidRequest
+from app.core.errors import InvalidRequest, NotFound
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize, decide, is_wide
 from app.domain.access.scope import record_in_scope, require_in_scope, scope
@@ -154,6 +154,8 @@ async def threads_of(uow: UnitOfWork, *, record: tuple[str, UUID]) -> tuple[Thre
     """
     authorize(uow, "read", QUERY)
     entity, id_ = record
+    if entity not in uow.registry.entities:
+        raise NotFound("There is no such record, or you may not see it.")
     await require_in_scope(uow, "read", entity, id_)
     table = uow.table(QUERY)
     wanted = select(table).where(table.c.record_entity == entity, table.c.record_id == id_)

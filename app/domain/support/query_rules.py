@@ -27,6 +27,11 @@ DUE_EXAMPLES = (
 )
 
 
+def unreadable(text: str) -> bool:
+    """Whether it holds what cannot be stored."""
+    return "\x00" in text
+
+
 class Priority(StrEnum):
     LOW = "low"
     NORMAL = "normal"

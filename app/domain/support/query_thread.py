@@ -53,6 +53,7 @@ from app.domain.support.query_rules import (
     Priority,
     Source,
     reminder_at,
+    unreadable,
 )
 
 GONE = "There is no such query, or you may not see it."
@@ -119,8 +120,9 @@ async def say(
     authorize(uow, "update", QUERY)
     query = await visible_query(uow, query_id, lock=True)
     said = said.strip()
-    if len(said) > MAX_TEXT:
-        raise ValidationFailed([FieldProblem("text", f"At most {MAX_TEXT} characters.", "too_long")])
+    if len(said) > MAX_TEXT or unreadable(said):
+        words = "A character in it cannot be kept." if unreadable(said) else f"At most {MAX_TEXT} characters."
+        raise ValidationFailed([FieldProblem("text", words)])
     if not said and step in (None, "answer"):
         words = "Write your answer." if step else "Write something first."
         raise ValidationFailed([FieldProblem("text", words, "required")])
@@ -235,7 +237,7 @@ async def correct_message(uow: UnitOfWork, *, message_id: UUID, said: str) -> No
             guard="edit_window",
             satisfy="Write another message.",
         )
-    if not said or len(said) > MAX_TEXT:
+    if not said or len(said) > MAX_TEXT or unreadable(said):
         words = f"At most {MAX_TEXT} characters." if said else "A message needs words; it cannot be taken back."
         raise ValidationFailed([FieldProblem("text", words)])
     if said == message["text"]:

@@ -44,6 +44,8 @@ from admin_views import (
     saved_views,
     schedules,
     signing,
+    sla,
+    sla_policies,
     triggers,
     workflows,
 )
@@ -87,6 +89,8 @@ FEATURE_PAGES: tuple[Sequence[PageRoute], ...] = (
     workflows.ROUTES,
     designer_changes.ROUTES,
     migrations.ROUTES,
+    sla.ROUTES,
+    sla_policies.ROUTES,
 )
 FEATURE_PATHS = frozenset(page.path for pages in FEATURE_PAGES for page in pages)
 

@@ -26,7 +26,7 @@ from app.domain.lifecycles.asking import follow, node_paths
 from app.domain.lifecycles.events import RecordTransitioned
 from app.domain.sla import keeping
 from app.domain.sla.clock_math import ClockStatus, Measure
-from app.domain.sla.compiled import CompiledPolicy, policies_of
+from app.domain.sla.compiled import SERVICE, CompiledPolicy, SlaPolicies, policies_of
 from app.domain.sla.deciding import Kept, Look, Measuring, Missed, Promise, decide, schedule_of, starts
 from app.domain.sla.keeping import Subject
 from app.domain.sla.promises import ALWAYS, promise_of
@@ -93,9 +93,10 @@ def changes_in(event: Event) -> list[Change]:
 
 async def on_changes(uow: UnitOfWork, events: Sequence[Event]) -> None:
     """Show what has changed to the policies of its entity."""
-    watched = policies_of(uow.resources.services).watched
-    if not watched:
+    policies: SlaPolicies | None = uow.resources.services.get(SERVICE)
+    if policies is None or not policies.watched:
         return
+    watched = policies.watched
     by_entity: dict[str, list[Change]] = defaultdict(list)
     for event in events:
         for change in changes_in(event):
@@ -125,6 +126,21 @@ async def drive(uow: UnitOfWork, entity: str, changes: Sequence[Change]) -> int:
                 outcomes.append(outcome)
     await keeping.write(uow, entity, outcomes)
     return len(outcomes)
+
+
+async def follow_changes(uow: UnitOfWork, policy: CompiledPolicy, changes: Sequence[Change]) -> list[keeping.Outcome]:
+    """What the changes would come to under a policy that is not in force, on records without its clocks; not kept."""
+    subjects = await keeping.read_subjects(uow, policy.entity, [change.record_id for change in changes], [policy])
+    around = await _around(uow, [policy], [subject.record for subject in subjects.values()])
+    ordered: dict[UUID, list[Change]] = defaultdict(list)
+    for change in changes:
+        ordered[change.record_id].append(change)
+    found = [
+        await _with_calendars(uow, policy, subject, ordered[id_], around)
+        for id_, subject in subjects.items()
+        if not subject.gone
+    ]
+    return [outcome for outcome in found if outcome is not None]
 
 
 def _policies(

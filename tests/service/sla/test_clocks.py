@@ -172,7 +172,7 @@ async def test_a_hold_moves_a_working_time_clock_and_no_deadline(close: Close) -
         for code, pauses in (("response", True), ("total", False)):
             await add_row(
                 uow, "sla_policy", code=code, label=code, measure="duration", target=timedelta(hours=4),
-                pause_on_hold=pauses, calendar_id=calendar_id, warn_minutes=30, active=True,
+                pause_on_hold=pauses, calendar_id=calendar_id, warn_minutes=30, active=True, protected=False,
             )  # fmt: skip
             await start_duration(uow, policy=code, record_entity="process_run", record_id=row["id"], label=code)
     before = await _durations(close)
@@ -211,7 +211,7 @@ async def test_what_was_missed_while_nobody_looked_still_fires_after_a_hold(clos
         calendar_id = await uow.scalar(text("SELECT id FROM calendar"))
         await add_row(
             uow, "sla_policy", code="response", label="response", measure="duration", target=timedelta(hours=1),
-            pause_on_hold=True, calendar_id=calendar_id, warn_minutes=30, active=True,
+            pause_on_hold=True, calendar_id=calendar_id, warn_minutes=30, active=True, protected=False,
         )  # fmt: skip
         await start_duration(uow, policy="response", record_entity="process_run", record_id=row["id"], label="response")
     await close.at(NOON + timedelta(hours=2))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import asyncpg
-from sqlalchemy import Select, TextClause, TextualSelect
+from sqlalchemy import Insert, Select, TextClause, TextualSelect, Update
 from sqlalchemy.engine import Dialect, IteratorResult
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.exc import DBAPIError, StatementError
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 NUMERIC = 1700  # the server's number of its type `numeric`: numbers ask what they are given, other types do not
 Convert = Callable[[Any], Any]
-Kept = TextClause | TextualSelect | Select[Any]
+Kept = TextClause | TextualSelect | Select[Any] | Insert | Update
 
 
 class Compiled(NamedTuple):
@@ -40,10 +40,11 @@ class DirectResult(IteratorResult[Any]):
 
 @lru_cache(maxsize=2_048)
 def compile_once(statement: Kept, dialect: Dialect) -> Compiled | None:
-    """The statement for the driver; None for one that only SQLAlchemy can fill in, such as a list that grows."""
+    """The statement for the driver; None for one that only SQLAlchemy can fill in: a list that grows, a default."""
     made = statement.compile(dialect=dialect)
     binds = [made.binds[name] for name in made.positiontup or ()]
-    if made.literal_execute_params or made.post_compile_params or any(bind.expanding for bind in binds):
+    grows = made.literal_execute_params or made.post_compile_params or any(bind.expanding for bind in binds)
+    if grows or (made.prefetch if isinstance(statement, Insert | Update) else ()):
         return None
     return Compiled(
         str(made),
@@ -54,10 +55,10 @@ def compile_once(statement: Kept, dialect: Dialect) -> Compiled | None:
     )
 
 
-def _results(statement: TextualSelect | Select[Any], dialect: Dialect) -> Mapping[str, Convert]:
+def _results(statement: TextualSelect | Select[Any] | Insert | Update, dialect: Dialect) -> Mapping[str, Convert]:
     made = {
         column.key: column.type.dialect_impl(dialect).result_processor(dialect, NUMERIC)
-        for column in statement.selected_columns
+        for column in statement.exported_columns
         if column.key is not None
     }
     return {name: convert for name, convert in made.items() if convert is not None}

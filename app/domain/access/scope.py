@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, false, literal, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, Select, Uuid, and_, bindparam, false, literal, or_, select, true
 
 from app.core.actor import Actor, Grant
 from app.core.errors import NotFound
@@ -125,9 +125,15 @@ async def require_in_scope(uow: UnitOfWork, action: str, entity: str, record_id:
         found = condition_of(viewer, what, definition, decided, table)
         return true() if found is None else found
 
-    allowed = condition(decision, action)
-    seen = allowed if action == "read" else or_(allowed, condition(readable, "read"))
-    row = (await uow.execute(select(allowed.label("allowed")).where(table.c.id == record_id, seen))).first()
+    def query() -> Select[Any]:
+        allowed = condition(decision, action)
+        seen = allowed if action == "read" else or_(allowed, condition(readable, "read"))
+        return select(allowed.label("allowed")).where(table.c.id == bindparam("record_id", type_=Uuid), seen)
+
+    keys = (scope_key(uow, action, entity), scope_key(uow, "read", entity))
+    kept = None not in keys
+    statement = policy.kept(("allowed", *keys), query) if kept else query()
+    row = (await uow.execute(statement, {"record_id": record_id}, kept=kept)).first()
     if row is None:
         raise NotFound(f"There is no such {definition.label.lower()}, or you may not see it.")
     if not row.allowed or decision is None:

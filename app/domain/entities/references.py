@@ -67,14 +67,15 @@ def _test(uow: UnitOfWork, field: FieldDef, value: Any) -> _Test | None:
 
 
 async def _answers(uow: UnitOfWork, tests: Sequence[_Test]) -> Row[Any]:
-    """Whether each is there, in one row. The query of a few is kept; a filter of a field may ask for the time of day."""
+    """Whether each is there, in one row. The query of a few is kept, unless a field's filter may ask who or when."""
     keys = [
         None if test.field.reference and test.field.reference.filter else scope_key(uow, "read", test.target)
         for test in tests
     ]
 
     def query() -> Select[Any]:
-        return select(*(_exists(uow, test, f"id{n}").label(f"t{n}") for n, test in enumerate(tests)))
+        asked: list[Any] = [_exists(uow, test, f"id{n}").label(f"t{n}") for n, test in enumerate(tests)]
+        return select(*asked)
 
     kept = len(tests) <= MOST_KEPT and None not in keys
     statement = uow.resources.policy.kept(("references", *keys), query) if kept else query()

@@ -40,6 +40,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
         (
             PageItem("/", "Home", "home"),
             PageItem("/work", "My work", "inbox"),
+            PageItem("/notifications", "Notifications", "bell", "notification"),
             PageItem("/queries", "Queries", "message-2-question", "process_query"),
             ListItem("delegation", "Out of office"),
         ),
@@ -90,6 +91,9 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
             PageItem("/sla/policies", "SLA policies", "ruler-2", "sla_policy"),
             ListItem("sla_policy"),
             ListItem("escalation_ladder"),
+            ListItem("notification_rule"),
+            ListItem("notification_template", "Message templates"),
+            ListItem("notification_endpoint"),
             ListItem("duty_rule"),
             ListItem("rejection_reason"),
             ListItem("issue_rule"),
@@ -112,6 +116,7 @@ NAVIGATION: tuple[tuple[str | None, tuple[Item, ...]], ...] = (
             ListItem("access_token"),
             PageItem("/jobs", "Job results", "player-play", "job_run"),
             ListItem("job_run"),
+            PageItem("/deliveries", "Deliveries", "mail", "mail_message"),
             ListItem("mail_message"),
             PageItem("/audit", "Audit", "shield-check", "audit_entry"),
         ),
@@ -128,9 +133,12 @@ REPLACED_BY = {
     "hierarchy_node": "/hierarchies",
     "user": "/users",
     "job_run": "/jobs",
+    "mail_message": "/deliveries",
 }
 # Records that have a page made for them; every other one has the generated page.
 RECORD_PAGES = {
+    "mail_message": "/deliveries",
+    "notification_template": "/notification-templates",
     "lifecycle": "/lifecycles",
     "rule": "/rules",
     "workflow": "/workflows",

@@ -20,7 +20,7 @@ async def panel(visit: Visit) -> Response:
                 "href": item.link if item.link.startswith("/") and not item.link.startswith("//") else None,
                 "kind": item.kind.value,
                 "at_text": visit.formats.moment(item.at, uow.now),
-                "unread": item.read_at is None,
+                "unread": item.unread,
             }
             for item in await inbox.latest(uow, limit=SHOWN)
         ]

@@ -22,7 +22,12 @@ async def shell_context(visit: "Visit", uow: UnitOfWork, title: str) -> dict[str
     unread = (
         select(func.count())
         .select_from(notifications)
-        .where(notifications.c.user_id == actor.id, notifications.c.read_at.is_(None))
+        .where(
+            notifications.c.user_id == actor.id,
+            notifications.c.in_app,
+            notifications.c.read_at.is_(None),
+            notifications.c.over_at.is_(None),
+        )
         .scalar_subquery()
     )
     granted = sorted({grant.application for grant in visit.visitor.session.actor.grants})

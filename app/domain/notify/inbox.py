@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Boolean, Integer, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from app.core.errors import NotFound
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.notify.messages import localise, zone_of
@@ -60,6 +61,7 @@ _UNREAD = text(f"""
 SELECT count(*) FROM (
     SELECT 1 FROM notification WHERE {_SHOWN} AND read_at IS NULL AND over_at IS NULL LIMIT :most) AS unread
 """)
+_LINK = text("SELECT link FROM notification WHERE user_id = :user AND id = :id")
 _MARK_UNREAD = text("""
 UPDATE notification SET read_at = NULL, row_version = row_version + 1, updated_at = :now, updated_by = :user
 WHERE user_id = :user AND id = :id AND read_at IS NOT NULL
@@ -152,3 +154,12 @@ def _touched(uow: UnitOfWork, count: int) -> int:
     if count:
         uow.touch(f"user:{uow.actor.id}")
     return count
+
+
+async def link_of(uow: UnitOfWork, *, id_: UUID) -> str:
+    """Where one of the actor's notifications leads. Raises NotFound for one of somebody else."""
+    authorize(uow, "read", "notification")
+    row = (await uow.execute(_LINK, {"user": uow.actor.id, "id": id_})).one_or_none()
+    if row is None:
+        raise NotFound("There is no such notification.")
+    return row.link or ""

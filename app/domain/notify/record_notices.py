@@ -14,6 +14,7 @@ from app.domain.notify.giving_sql import WISHES, WRITE
 from app.domain.notify.rule_book import NotificationRule, rules_in_force
 from app.domain.notify.rules import LEAD_ROLE, Event
 from app.domain.notify.wording import word_by_templates
+from models.schema import EntityDef
 
 # Holders of the roles whose grant covers the node of the record, where it has one; the users who were named; groups;
 # and who follows the record and still has a role there.
@@ -107,12 +108,13 @@ async def give_about_record(uow: UnitOfWork, rule: NotificationRule, notice: Rec
     people["user_ids"] = [*people["user_ids"], *(str(id_) for id_ in (notice.user_ids if named else ()))]
     roles = [*rule.roles, *(notice.roles if named else ()), *((LEAD_ROLE,) if "lead" in rule.to else ())]
     prefix = "step" if rule.code == Event.RECORD_NOTICE else rule.code
+    node_id, application = await place_of(uow, notice.entity, notice.record_id)
     values = {
         **common_values(uow),
         "rule": people,
-        "application": entity.application,
+        "application": application,
         "roles": roles,
-        "node_id": await _node_of(uow, notice.entity, notice.record_id),
+        "node_id": node_id,
         "title": " ".join(notice.subject.split())[:300],
         "body": notice.text,
         "link": f"{_PAGES.get(entity.name, f'/data/{entity.slug}')}/{notice.record_id}",
@@ -128,10 +130,32 @@ async def give_about_record(uow: UnitOfWork, rule: NotificationRule, notice: Rec
     await after_given(uow, given)
 
 
-async def _node_of(uow: UnitOfWork, entity_name: str, record_id: UUID) -> object:
-    """The node of the record, where the record itself names it."""
-    entity, table = uow.registry.entity(entity_name), uow.table(entity_name)
-    if not entity.scope_field or not entity.has_field(entity.scope_field):
-        return None
-    column = table.c[entity.field(entity.scope_field).column]
-    return await uow.scalar(select(column).where(table.c.id == record_id))
+async def place_of(uow: UnitOfWork, entity_name: str, record_id: UUID) -> tuple[UUID | None, str | None]:
+    """The node where a record lies and the application it belongs to, by itself or by what it refers to.
+
+    A message lies nowhere: it may have been about anything.
+    """
+    entity = uow.registry.entity(entity_name)
+    if entity_name == "mail_message":
+        return None, None
+    node_id = await _along(uow, entity, record_id, entity.scope_field)
+    application = entity.application
+    application_id = await _along(uow, entity, record_id, entity.application_field)
+    if application_id is not None:
+        table = uow.table("application")
+        application = await uow.scalar(select(table.c.code).where(table.c.id == application_id))
+    return node_id, application
+
+
+async def _along(uow: UnitOfWork, entity: EntityDef, record_id: UUID | None, path: str | None) -> UUID | None:
+    """The id at the end of a path of references, such as `process_run.node`; None where it leads nowhere."""
+    for name in path.split(".") if path else ():
+        if record_id is None or (name != "id" and not entity.has_field(name)):
+            return None
+        if name == "id":
+            return record_id
+        field, table = entity.field(name), uow.table(entity.name)
+        record_id = await uow.scalar(select(table.c[field.column]).where(table.c.id == record_id))
+        if field.target is not None:
+            entity = uow.registry.entity(field.target)
+    return record_id if path else None

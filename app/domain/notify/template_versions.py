@@ -68,11 +68,12 @@ async def publish_draft(uow: UnitOfWork, *, template_id: UUID) -> int:
     draft = (await uow.execute(found)).mappings().one_or_none()
     if draft is None:
         raise Conflict("There is no draft to publish: save one first.")
-    check_parts(draft, await sample_of(uow, template["entity"]))  # the entity may have changed since it was saved
+    check_parts(dict(draft), await sample_of(uow, template["entity"]))  # the entity may have changed since it was saved
     stamp = {"updated_at": uow.now, "updated_by": uow.actor.id}
     old = (table.c.template_id == template_id) & (table.c.state == "published")
     await uow.execute(update(table).where(old).values(state="retired", **stamp))
-    published = {"state": "published", "published_at": uow.now, "published_by_id": uow.actor.id, "trouble": None}
+    by = None if uow.actor.is_system else uow.actor.id
+    published = {"state": "published", "published_at": uow.now, "published_by_id": by, "trouble": None}
     await uow.execute(update(table).where(table.c.id == draft["id"]).values(**published, **stamp))
     _record(uow, decision, "publish", template_id, {"number": draft["number"]})
     return int(draft["number"])

@@ -158,6 +158,11 @@ async def _record(uow: UnitOfWork, entity_name: str, record_id: UUID) -> dict[st
     return {name: _plain(record.get(name)) for name in _names(entity)}
 
 
+def names_of(uow: UnitOfWork, entity_name: str) -> Sequence[str]:
+    """The fields of an entity that a template may name."""
+    return _names(uow.registry.entity(entity_name))
+
+
 def _names(entity: EntityDef) -> Sequence[str]:
     """The fields that a message may carry: what everybody with the record may see, and no secrets."""
     shown = [f.name for f in entity.fields if f.type not in _HIDDEN and f.access_group == "standard"]

@@ -9,9 +9,10 @@ from sqlalchemy import text
 
 from app.bootstrap import Runtime
 from app.core.errors import Conflict, Forbidden, NotFound, StaleVersion, ValidationFailed
+from app.domain.calendars.drafts import import_holidays
 from app.domain.calendars.errors import HolidaysUnavailable, InvalidCalendar
 from app.domain.calendars.store import calendar_in_force, calendar_of_id, calendar_of_version
-from app.domain.calendars.versions import discard_draft, import_holidays, publish_version
+from app.domain.calendars.versions import ask_for_review, discard_draft, publish_version
 from app.domain.entities.service import update_record
 from tests.factories import SYSTEM, World, add_row
 from tests.service.sla.close import statements
@@ -193,13 +194,20 @@ async def test_only_administrators_import_and_publish(runtime: Runtime) -> None:
             async with runtime.uow(world.actor(role)) as uow:
                 await publish_version(uow, version_id=version)
     admin = replace(world.actor("admin", application="PLATFORM"), id=await world.user("admin@bank.example"))
+    other = replace(world.actor("admin", application="PLATFORM"), id=await world.user("other@bank.example"))
     async with runtime.uow(admin) as uow:
         draft = await import_holidays(uow, calendar_code="TARGET", years=[2027])
-        await publish_version(uow, version_id=draft)
+        await ask_for_review(uow, version_id=draft)
+    async with runtime.uow(other) as uow:
+        await publish_version(uow, version_id=draft, reason="The holidays of 2027")
     audit = "SELECT command FROM audit_entry WHERE record_id = :id ORDER BY sequence"
     async with runtime.uow(SYSTEM) as uow:
         written = list((await uow.execute(text(audit), {"id": draft})).scalars())
-    assert written == ["calendar_version.import_holidays", "calendar_version.publish"]
+    assert written == [
+        "calendar_version.import_holidays",
+        "calendar_version.ask_for_review",
+        "calendar_version.publish",
+    ]
 
 
 @pytest.mark.usefixtures("calendar_id")

@@ -1,0 +1,1 @@
+"""Calendars with a database."""

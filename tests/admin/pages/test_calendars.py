@@ -160,12 +160,7 @@ async def test_a_calendar_is_made_of_others_on_its_page(site: Site, calendar: UU
 async def test_a_calendar_that_is_not_there_is_not_found(site: Site) -> None:
     browser = await site.browser("admin")
     unknown = "01890000-0000-7000-8000-000000000000"
-    paths = (
-        f"/calendars/{unknown}",
-        f"/calendar-versions/{unknown}/review",
-        "/calendars/none",
-        f"/calendar-versions/{unknown}",
-    )
-    for path in paths:
+    version = f"/calendar-versions/{unknown}"
+    for path in (f"/calendars/{unknown}", "/calendars/none", version, f"{version}/review"):
         assert (await browser.get(path)).status_code == 404, path
     assert (await browser.post(f"{version}/publish", {"reason": "x"})).status_code == 404

@@ -76,6 +76,9 @@ async def _show(
             steps["actions"] = [action for action in steps["actions"] if action["name"] != "merge"]
             for action in steps["actions"]:
                 action["href"] = f"{HREF}/{id_}/steps/{action['name']}"
+            # One of the buttons stands out: the first that leads on.
+            for action in [a for a in steps["actions"] if a["allowed"] and a["primary"]][1:]:
+                action["primary"] = False
         else:
             merging = None
         may_update = await record_in_scope(uow, "update", ISSUE, id_)

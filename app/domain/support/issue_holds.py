@@ -162,7 +162,7 @@ async def _hold(uow: UnitOfWork, row: ProcessRow, issue: Row[tuple[UUID, str, st
                 process_run_id=row.id,
                 name=Name.HOLD,
                 expected_version=None,
-                reason=f"{issue.reference} blocks it: {issue.title} (/issues/{issue.id})",
+                reason=f"{issue.reference} blocks it: {issue.title}",
                 data={"review_by": uow.now + REVIEW_AFTER},
             )
     except TransitionRefused:

@@ -22,9 +22,11 @@ from app.bootstrap import Runtime, build
 from app.core.site_entities import install
 from app.domain.mining.export import export_log
 from app.domain.mining.replay import replay
+from app.domain.sla.sweep import sweep
 from models.loader import load_entity
 from tests.conftest import test_settings as settings_in
 from tests.factories import SYSTEM
+from tests.service.mining.service_levels import breaches, rounded
 
 ROOT = Path(__file__).resolve().parents[3]
 LOG = ROOT.parent / "shared" / "data" / "bpi2020" / "DomesticDeclarations.xes.gz"
@@ -88,6 +90,40 @@ async def _marks(runtime: Runtime) -> Mapping[str, Any]:
         return dict((await uow.execute(text(statement))).mappings().one())
 
 
+async def _breaches_are_those_of_the_log(runtime: Runtime) -> None:
+    """The clocks that the replay drove, once swept, against the log itself."""
+    end = datetime(2026, 11, 1, tzinfo=UTC)
+    await sweep(runtime, now=end)
+    model = yaml.safe_load(DEFINITION.read_text("utf-8"))["lifecycle"]
+    reached = {
+        (source, step["activity"]): step["to"]
+        for step in model["transitions"]
+        for source in ([step["from"]] if isinstance(step["from"], str) else step["from"])
+    }
+    cases = []
+    for case, events in traces(LOG):
+        state, visits = "new", []
+        amount = rounded(events[0]["(case)_Amount"])
+        for event in events:
+            activity, at = event["concept:name"], datetime.fromisoformat(event["time:timestamp"]).astimezone(UTC)
+            if (state, activity) in reached and not (activity == "Request Payment" and amount <= 0):
+                state = reached[state, activity]
+                visits.append((at, state))
+        cases.append((case, visits, amount))
+    expected = breaches(cases, end)
+    for code, wanted in zip(("declaration-response", "declaration-resolution"), expected, strict=True):
+        async with runtime.uow(SYSTEM) as uow:
+            rows = await uow.execute(
+                text(
+                    "SELECT c.label, c.breached_at FROM sla_clock c JOIN sla_policy p ON p.id = c.policy_id"
+                    " WHERE p.code = :code AND c.breached_at IS NOT NULL"
+                ),
+                {"code": code},
+            )
+            assert {row.label: row.breached_at for row in rows} == wanted
+        assert len(wanted) > 500
+
+
 async def test_every_event_is_applied_or_refused_as_an_independent_fold_says_and_comes_back_from_the_export(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -101,6 +137,7 @@ async def test_every_event_is_applied_or_refused_as_an_independent_fold_says_and
     async with runtime.uow(SYSTEM) as uow:
         found = await uow.execute(text("SELECT lifecycle_state, count(*) AS cases FROM ext.declaration GROUP BY 1"))
         assert {row.lifecycle_state: row.cases for row in found} == dict(ends)
+    await _breaches_are_those_of_the_log(runtime)
     before = await _marks(runtime)
     assert (await replay(runtime, log=LOG, entity="declaration")).plain() == result.plain()
     assert await _marks(runtime) == before

@@ -66,7 +66,7 @@ WITH asked AS MATERIALIZED (
 
 
 # Records that people know by a page of their own; every other one is shown by the generated page.
-_PAGES = {"process_run": "/processes", "workflow_run": "/runs", "job_run": "/jobs"}
+_PAGES = {"process_run": "/processes", "process_query": "/queries", "workflow_run": "/runs", "job_run": "/jobs"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

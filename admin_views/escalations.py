@@ -96,6 +96,8 @@ def _step_words(line: EscalationLine) -> str:
     round_ = f", round {line.round}" if line.round > 1 else ""
     if line.step >= line.steps:
         return f"all {line.steps} told{round_}"
+    if line.told:
+        return f"{line.step + 1} of {line.steps} told, {line.told} {'time' if line.told == 1 else 'times'}{round_}"
     return f"{line.step} of {line.steps} told{round_}"
 
 
@@ -170,13 +172,19 @@ def _steps(visit: Visit, preview: Preview, line: EscalationLine | None = None) -
             "target": step.target,
             "wait": "at once" if not step.wait_minutes else f"after {duration(timedelta(minutes=step.wait_minutes))}",
             "hours": f"within the hours of {step.calendar}" if step.calendar else "around the clock",
-            "repeat": f"{step.repeat_times} times again, every {step.repeat_minutes} min" if step.repeat_times else "",
+            "repeat": _repeat_words(step.repeat_times, step.repeat_minutes),
             "at": times.get(step.number, []),
             "current": line is not None and line.state is EscalationState.RUNNING and step.number == line.step,
             "told": line is not None and step.number < line.step,
         }
         for step in preview.steps
     ]
+
+
+def _repeat_words(times: int, minutes: int) -> str:
+    if times == 1:
+        return f"once again after {minutes} min"
+    return f"{times} times again, every {minutes} min" if times else ""
 
 
 async def command_page(visit: Visit) -> Response:

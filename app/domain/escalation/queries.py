@@ -31,6 +31,7 @@ class EscalationLine:
     label: str
     state: EscalationState
     step: int
+    told: int
     steps: int
     round: int
     next_at: datetime | None
@@ -205,7 +206,7 @@ async def _read(uow: UnitOfWork, rows: Iterable[RowMapping]) -> list[EscalationL
 
 def _line(row: RowMapping, targets: list[str]) -> EscalationLine:
     number = max(row["step"], 0)
-    kept = ("id", "ladder_id", "ladder", "cause", "record_entity", "record_id", "label", "round", "next_at")
+    kept = ("id", "ladder_id", "ladder", "cause", "record_entity", "record_id", "label", "told", "round", "next_at")
     more = ("started_at", "acknowledged_at", "acknowledged_by", "ended_at", "end_reason", "due_at")
     return EscalationLine(
         **{name: row[name] for name in (*kept, *more)},

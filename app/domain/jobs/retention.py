@@ -8,7 +8,7 @@ with the real time, so what is old stands at the beginning of a primary key. The
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +36,8 @@ PREFIX = "retention."
 class Rule:
     """Rows of `table` that fit `which` go when they are older than `days`; at `least` so many days are kept.
 
-    `which` may use `:boundary` (the first id of the oldest day that is kept) and `:before` (that moment, real time).
+    `which` may use `:boundary` (the first id of the oldest day that is kept), `:before` (that moment in real time) and
+    `:shown_before` (the same as the platform's clock has it, which a demo shifts).
     `empties`: this column is emptied instead of the row being deleted.
     """
 
@@ -77,7 +78,7 @@ RULES: tuple[Rule, ...] = (
         days=2,
         least=1,
         table="idempotency_key",
-        which="created_at < :before",
+        which="created_at < :shown_before",
         key="actor_id, key",
     ),
     Rule(
@@ -106,7 +107,7 @@ RULES: tuple[Rule, ...] = (
         days=7,
         least=1,
         table="worker",
-        which="seen_at < :before",
+        which="seen_at < :shown_before",
     ),
     Rule(
         code="sessions",
@@ -164,7 +165,7 @@ def _clearing(rule: Rule) -> TextClause:
 
 
 def _typed(statement: str) -> TextClause:
-    known = {"boundary": Uuid, "before": UtcDateTime, "portion": Integer}
+    known = {"boundary": Uuid, "before": UtcDateTime, "shown_before": UtcDateTime, "portion": Integer}
     return text(statement).bindparams(
         *(bindparam(name, type_=kind) for name, kind in known.items() if f":{name}" in statement)
     )
@@ -207,7 +208,7 @@ async def clear_old(platform: Platform) -> int:
 async def _clear(uow: UnitOfWork, rule: Rule, days: int) -> int:
     total = 0
     while True:
-        count = int((await uow.execute(_CLEARING[rule.code], _bounds(rule, days, PORTION))).rowcount)
+        count = int((await uow.execute(_CLEARING[rule.code], _bounds(uow, rule, days, PORTION))).rowcount)
         total += count
         if count < PORTION:
             break
@@ -218,9 +219,10 @@ async def _clear(uow: UnitOfWork, rule: Rule, days: int) -> int:
     return total
 
 
-def _bounds(rule: Rule, days: int, portion: int) -> dict[str, Any]:
-    oldest = datetime.now(UTC) - timedelta(days=days)  # real time, as ids are
-    given = {"boundary": first_id_at(oldest), "before": oldest, "portion": portion}
+def _bounds(uow: UnitOfWork, rule: Rule, days: int, portion: int) -> dict[str, Any]:
+    kept = timedelta(days=days)
+    oldest = uow.resources.clock.real() - kept  # as ids have it
+    given = {"boundary": first_id_at(oldest), "before": oldest, "shown_before": uow.now - kept, "portion": portion}
     return {name: value for name, value in given.items() if name == "portion" or f":{name}" in rule.which}
 
 
@@ -232,7 +234,7 @@ async def what_is_kept(uow: UnitOfWork) -> list[Kept]:
     for rule in RULES:
         given = asked.get(rule.code)
         days = days_of(rule, given)
-        due = int(await uow.scalar(_COUNTING[rule.code], _bounds(rule, days or rule.days, COUNTED + 1)))
+        due = int(await uow.scalar(_COUNTING[rule.code], _bounds(uow, rule, days or rule.days, COUNTED + 1)))
         found.append(
             Kept(
                 rule=rule,

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from admin_views.cells import cell_of
 from admin_views.designer_forms import editor, offers
+from admin_views.designer_graph import edge_note, graph_view
 from admin_views.designer_view import (
     Address,
     contents_text,
@@ -75,6 +76,7 @@ async def show(
             "edges": edge_rows(address, edges["rows"]),
             "edge_columns": edges["columns"],
             "edges_cut": edges["cut"],
+            "graph": graph_view(address, parts, edges["rows"], findings) if address.tab == "dependencies" else None,
             "findings": finding_rows(address, parts, findings),
             "errors": sum(finding.severity is Severity.ERROR for finding in findings),
             "warnings": sum(finding.severity is not Severity.ERROR for finding in findings),
@@ -199,7 +201,11 @@ async def _editor(
         "editable": may,
         "first": part is not None and part["first"],
         "last": part is not None and part["last"],
-        "waits": [edge for edge in edges if part is not None and edge["successor"] == str(part["id"])],
+        "waits": [
+            {**edge, "note": edge_note(edge)}
+            for edge in edges
+            if part is not None and edge["successor"] == str(part["id"])
+        ],
         "releases": [edge for edge in edges if part is not None and edge["predecessor"] == str(part["id"])],
         "add_edge_href": address.href(item=f"new-edge.{code}"),
         "goes": await _goes(uow, entity, part) if part is not None and may else "",
@@ -286,6 +292,11 @@ async def _edges(visit: Visit, uow: UnitOfWork, head: VersionHead) -> dict[str, 
                 "successor": str(record.get("successor") or ""),
                 "from": titles.get("predecessor") or other.strip() or "?",
                 "to": titles.get("successor") or "?",
+                "type": record["edge_type"],
+                "hardness": record["hardness"],
+                "lag": record.get("lag_amount"),
+                "lag_unit": record.get("lag_unit"),
+                "conditional": bool(record.get("condition")),
                 "cells": cells,
             }
         )

@@ -13,6 +13,7 @@ from app.core.findings import Finding, Severity
 from app.domain.workflow.comparing import Difference, Kind, Part, VersionDiff, in_words
 from app.domain.workflow.impact import Impact, VersionSummary
 from app.domain.workflow.structure import ProcessLine, StageLine, Structure, VersionHead
+from models.registry import Registry
 
 STATES = {"draft": ("draft", "Draft"), "published": ("done", "Published"), "retired": ("void", "Retired")}
 KIND_MARKS = {
@@ -22,6 +23,12 @@ KIND_MARKS = {
 PART_WORDS = {
     Part.STAGE: ("stage", "stages"), Part.PROCESS: ("process", "processes"),
     Part.DEPENDENCY: ("dependency", "dependencies"), Part.WORKFLOW: ("workflow", "workflows"),
+}  # fmt: skip
+# Fields of a definition that the editor offers as choices: (entity, field) with the words for them.
+CHOICES = {
+    "kind": ("process", "kind"), "type": ("process_dependency", "edge_type"),
+    "hardness": ("process_dependency", "hardness"), "run_selector": ("process_dependency", "run_selector"),
+    "run_node": ("process_dependency", "run_node"),
 }  # fmt: skip
 MOST_LEVEL = 8
 MOST_NAMED = 4
@@ -141,17 +148,26 @@ def diff_tally(diff: VersionDiff) -> list[dict[str, Any]]:
     return rows
 
 
-def diff_rows(diff: VersionDiff) -> list[dict[str, Any]]:
+def diff_rows(diff: VersionDiff, registry: Registry) -> list[dict[str, Any]]:
     """Every difference with its fields, grouped by part, for the comparison page."""
     groups = []
     for part in Part:
-        found = [_difference(d) for d in diff.of(part)]
+        found = [_difference(d, registry) for d in diff.of(part)]
         if found:
             groups.append({"label": PART_WORDS[part][1].capitalize(), "rows": found})
     return groups
 
 
-def _difference(difference: Difference) -> dict[str, Any]:
+def _value_words(field: str, value: Any, registry: Registry) -> str:
+    """A choice by its label, as in the editor; everything else as `in_words` says it."""
+    entity, name = CHOICES.get(field, ("", ""))
+    if entity and isinstance(value, str):
+        options = registry.entity(entity).field(name).options
+        return next((option.label or str(option.value) for option in options if option.value == value), value)
+    return in_words(value)
+
+
+def _difference(difference: Difference, registry: Registry) -> dict[str, Any]:
     css, icon, word = KIND_MARKS[difference.kind]
     before, after = difference.place
     moved = ""
@@ -166,7 +182,12 @@ def _difference(difference: Difference) -> dict[str, Any]:
         "place": after or before,
         "moved": moved,
         "changes": [
-            {"label": c.label, "before": in_words(c.before), "after": in_words(c.after)} for c in difference.changes
+            {
+                "label": c.label,
+                "before": _value_words(c.field, c.before, registry),
+                "after": _value_words(c.field, c.after, registry),
+            }
+            for c in difference.changes
         ],
     }
 

@@ -139,8 +139,9 @@ def stage_state(stage: StageNode) -> ProcessState:
     if stage.progress.total and stage.progress.closed == stage.progress.total:
         return ProcessState.DONE
     order = (
-        ProcessState.FAILED, ProcessState.IN_PROGRESS, ProcessState.IN_REVIEW, ProcessState.ASSIGNED,
-        ProcessState.READY, ProcessState.ON_HOLD, ProcessState.BLOCKED,
+        ProcessState.FAILED, ProcessState.STALE, ProcessState.IN_PROGRESS, ProcessState.IN_REVIEW,
+        ProcessState.SUBMITTED, ProcessState.ASSIGNED, ProcessState.READY, ProcessState.WAITING_EXTERNAL,
+        ProcessState.ON_HOLD, ProcessState.BLOCKED,
     )  # fmt: skip
     return next((state for state in order if counts.get(state)), ProcessState.PLANNED)
 
@@ -201,7 +202,9 @@ def process_line(
         "owner": line.assignee or (line.owner_role or "engine").replace("_", " ").capitalize(),
         "mine": mine,
         "unclaimed": line.assignee is None and line.state is ProcessState.READY and bool(line.owner_role),
-        "due": due_view(line.due_at, finished_at=line.finished_at, closed=line.state.closed, formats=visit.formats),
+        "due": due_view(
+            line.due_at, finished_at=line.finished_at, closed=line.state.closed, formats=visit.formats, now=now
+        ),
         "started": f"{visit.formats.local(began):%H:%M}" if began else "",
         "took": took(line.started_at, line.finished_at, now),
         "usual": usual,
@@ -223,19 +226,23 @@ def time_axis(run: RunSummary, now: datetime, visit: Visit, reach: datetime | No
     def place(at: datetime) -> float:
         return max(0.0, min(100.0, 100.0 * (at - run.started_at).total_seconds() / whole))
 
-    clock = visit.formats.local
+    today = visit.formats.local(now).date()
+
+    def clock(at: datetime) -> str:
+        here = visit.formats.local(at)
+        return f"{here:%H:%M}" if here.date() == today else f"{here.day} {here:%b %H:%M}"
+
     word = "finished" if run.finished_at else "now"
     return {
         "place": place,
         "predicted": None,
         "predicted_label": "",
-        "start_label": f"{clock(run.started_at):%H:%M} start",
+        "start_label": f"{clock(run.started_at)} start",
         "now": place(until),
-        "now_label": f"{word} {clock(until):%H:%M}",
+        "now_label": f"{word} {clock(until)}",
         "due": place(run.due_at),
-        "due_label": f"{clock(run.due_at):%H:%M} deadline",
-        "label": f"Started {clock(run.started_at):%H:%M}, {word} {clock(until):%H:%M}, "
-        f"deadline {clock(run.due_at):%H:%M}",
+        "due_label": f"{clock(run.due_at)} deadline",
+        "label": f"Started {clock(run.started_at)}, {word} {clock(until)}, deadline {clock(run.due_at)}",
     }
 
 

@@ -11,6 +11,7 @@ from admin_views.form_model import form_model
 from admin_views.form_values import given_values, read_posted
 from admin_views.pages import PageRoute
 from admin_views.schedule_view import legend, simulation_view
+from admin_views.switching import problem_text, switch_action, switch_page
 from admin_views.visit import Visit, record_id
 from app.core.errors import NotFound, StepsError, ValidationFailed
 from app.core.uow import UnitOfWork
@@ -25,6 +26,8 @@ MOST_SHOWN = 60
 TONES = {"created": "ready", "omitted": "skipped", "failed": "failed"}
 ACTIVE = {"tone": "ready", "label": "Active"}
 INACTIVE = {"tone": "on_hold", "label": "Switched off"}
+OFF = "It creates no runs until it is switched on again. Runs that it has created go on."
+ON = "It creates runs again, from the next date on. Dates that have passed meanwhile are not made up for."
 CATCH_UP = {"all": "creates all that were missed", "latest": "creates the latest one", "none": "creates none"}
 
 
@@ -39,7 +42,8 @@ async def _show(visit: Visit, id_: UUID, error: StepsError | None = None) -> Res
         row = await _schedule(uow, id_)
         page = {
             **_head(visit, row),
-            "error": error.detail if error else "",
+            "switch": switch_action(visit, row, SCHEDULE, HREF, off=OFF, on=ON),
+            "error": problem_text(error),
             "simulation": None,
             "problem": "",
             "legend": legend(),
@@ -174,5 +178,6 @@ def _id(visit: Visit) -> UUID:
 ROUTES: tuple[PageRoute, ...] = (
     PageRoute("/schedules/preview", preview_page, ("POST",)),
     PageRoute("/schedules/{id}", schedule_page),
+    PageRoute("/schedules/{id}/active", switch_page(SCHEDULE, HREF, _show), ("POST",)),
     PageRoute("/schedules/{id}/occurrences/{occurrence}/run", create_page, ("POST",)),
 )

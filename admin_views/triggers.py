@@ -8,6 +8,7 @@ from sqlalchemy import select
 from starlette.responses import Response
 
 from admin_views.pages import PageRoute
+from admin_views.switching import problem_text, switch_action, switch_page
 from admin_views.visit import Visit, record_id
 from app.core.errors import NotFound, StepsError
 from app.core.filters import describe, parse
@@ -19,7 +20,10 @@ from app.domain.triggers.firing import FIRING
 from app.domain.triggers.handlers import TRIGGER
 from app.domain.triggers.inbox import inbox_of
 
+HREF = "/triggers"
 MOST_SHOWN = 100
+OFF = "It starts no runs until it is switched on again. What would set it off meanwhile is not made up for."
+ON = "What sets it off starts runs again, from now on."
 TONES = {"pending": "waiting", "started": "ready", "existing": "skipped", "refused": "rejected", "failed": "failed"}
 LABELS = {
     "pending": "Pending",
@@ -42,10 +46,16 @@ async def trigger_page(visit: Visit) -> Response:
     id_ = record_id(visit.request)
     if id_ is None:
         raise NotFound("There is no such trigger, or you may not see it.")
+    return await _show(visit, id_)
+
+
+async def _show(visit: Visit, id_: UUID, error: StepsError | None = None) -> Response:
     async with visit.uow() as uow:
         await require_in_scope(uow, "read", TRIGGER, id_)
         row = await _trigger(uow, id_)
         page = {
+            "switch": switch_action(visit, row, TRIGGER, HREF, off=OFF, on=ON),
+            "error": problem_text(error),
             "title": row["label"],
             "state": {"tone": "ready", "label": "Active"}
             if row["active"]
@@ -56,10 +66,11 @@ async def trigger_page(visit: Visit) -> Response:
             "edit_href": f"/data/triggers/{id_}/edit" if visit.may("update", TRIGGER) else None,
             "history_href": f"/data/triggers/{id_}?tab=history",
             "log_href": f'/data/trigger-firings?filter={{"trigger":"{id_}"}}',
-            "href": f"/triggers/{id_}",
+            "href": f"{HREF}/{id_}",
             "live_topic": f"{TRIGGER}:{id_}" if visit.site.listener is not None else None,
         }
-        return await visit.page(uow, "steps/trigger.html", row["label"], page=page)
+        status = error.status if error else 200
+        return await visit.page(uow, "steps/trigger.html", row["label"], status=status, page=page)
 
 
 async def _trigger(uow: UnitOfWork, id_: UUID) -> Mapping[Any, Any]:
@@ -147,4 +158,7 @@ async def _firings(visit: Visit, uow: UnitOfWork, id_: UUID) -> list[dict[str, A
     ]
 
 
-ROUTES: tuple[PageRoute, ...] = (PageRoute("/triggers/{id}", trigger_page),)
+ROUTES: tuple[PageRoute, ...] = (
+    PageRoute("/triggers/{id}", trigger_page),
+    PageRoute("/triggers/{id}/active", switch_page(TRIGGER, HREF, _show), ("POST",)),
+)

@@ -83,12 +83,23 @@ def in_words(progress: Progress, *, closed: bool = False) -> str:
 
 
 def due_view(
-    due_at: datetime | None, *, finished_at: datetime | None, closed: bool, formats: Formats, warn_minutes: int = 30
+    due_at: datetime | None,
+    *,
+    finished_at: datetime | None,
+    closed: bool,
+    formats: Formats,
+    warn_minutes: int = 30,
+    now: datetime | None = None,
 ) -> dict[str, Any]:
-    """What the macro `due` takes: open clocks tick, finished ones say whether the deadline was met."""
+    """What the macro `due` takes: open clocks tick, finished ones say whether the deadline was met.
+
+    With `now` a deadline of another day is said with its date.
+    """
     if due_at is None:
         return {"at": None, "state": "none", "text": "", "warn_at": None, "clock": ""}
-    clock = f"due {formats.local(due_at):%H:%M}"
+    here = formats.local(due_at)
+    is_today = now is None or here.date() == formats.local(finished_at if closed and finished_at else now).date()
+    clock = f"due {here:%H:%M}" if is_today else f"due {here.day} {here:%b %H:%M}"
     if not closed:
         return {
             "at": due_at,

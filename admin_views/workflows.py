@@ -1,7 +1,7 @@
 """Workflows: the list, the versions of one with their runs, drafts, files, and the comparison of two versions."""
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from admin_views.designer_view import STATES, Address, diff_rows, diff_tally, version_rows
 from admin_views.pages import PageRoute
+from admin_views.run_start import start_offer
 from admin_views.visit import Visit
 from app.core.errors import InvalidRequest, NotFound, StepsError, Unauthenticated
 from app.core.uow import UnitOfWork
@@ -62,6 +63,7 @@ async def list_page(visit: Visit) -> Response:
                 "draft": row.draft,
                 "draft_href": Address(row.code, row.draft).path if row.draft else None,
                 "open_runs": row.open_runs,
+                "runs_href": f"/runs?{urlencode({'state': 'active', 'workflow': row.code})}",
             }
             for row in found
         ]
@@ -98,9 +100,10 @@ async def _show(visit: Visit, code: str, error: StepsError | None = None) -> Res
             "draft_href": Address(code, draft.number).path if draft else None,
             "published": published.number if published else None,
             "may": may,
-            "runs_href": f"/data/workflow-runs?q={quote(code)}",
+            "runs_href": f"/runs?{urlencode({'workflow': code})}",
             "migrate_href": f"/workflows/{quote(code)}/migrate" if may and _can_migrate(versions) else None,
             "schedules": await _schedules(uow, workflow["id"]),
+            "start": await start_offer(visit, uow, code=code),
             "error": error.detail if error is not None else "",
             "draft_in_way": error is not None and "draft" in error.context,
             "topic": f"workflow:{workflow['id']}" if visit.site.listener is not None else None,
@@ -141,7 +144,7 @@ async def _schedules(uow: UnitOfWork, workflow_id: UUID) -> list[dict[str, str]]
     title = table.c[entity.field(entity.title_field).column]
     statement = select(table.c.id, title.label("title")).where(table.c.workflow_id == workflow_id)
     rows = await uow.execute(scope(statement, uow, "read", "schedule").limit(20))
-    return [{"label": str(row.title), "href": f"/data/{entity.slug}/{row.id}"} for row in rows]
+    return [{"label": str(row.title), "href": f"/schedules/{row.id}"} for row in rows]
 
 
 # -- drafts and files --------------------------------------------------------------------------------------------------
@@ -245,7 +248,7 @@ async def compare_page(visit: Visit) -> Response:
             "from_href": Address(code, before.number).path,
             "to_href": Address(code, after.number).path,
             "tally": diff_tally(diff),
-            "groups": diff_rows(diff),
+            "groups": diff_rows(diff, uow.registry),
         }
         title = f"{workflow['label']}: version {before.number} and {after.number}"
         return await visit.page(uow, "steps/workflow_compare.html", title, page=page)

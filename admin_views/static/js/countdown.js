@@ -46,7 +46,9 @@ function tickRing(ring, at) {
   const tone = toneOf(due, ring.dataset.warn ? Date.parse(ring.dataset.warn) : null, at);
   ring.classList.remove("ok", "far", "warn", "breach");
   ring.classList.add(tone);
-  ring.querySelector(".big").textContent = span(due - at);
+  const big = ring.querySelector(".big");
+  big.textContent = span(due - at);
+  big.classList.toggle("long", big.textContent.length > 5);
   ring.querySelector(".sub").textContent = at >= due ? "over" : "left";
   if (!Number.isNaN(from) && due > from) {
     const left = Math.max(0, Math.min(100, (100 * (due - at)) / (due - from)));

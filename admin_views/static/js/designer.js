@@ -6,14 +6,20 @@ const chosen = tree?.querySelector('[aria-selected="true"]');
 const panel = document.querySelector(".wf-stages");
 const editor = document.querySelector("[data-part-editor]");
 
-// A refused change is answered at the address of the change; the page's own is in data-self.
-const own = document.querySelector("[data-self]")?.dataset.self;
-if (own && new URL(own, location.href).pathname !== location.pathname) history.replaceState(null, "", own);
-
 if (chosen && tree.scrollHeight > tree.clientHeight)
   tree.scrollTop = chosen.offsetTop - tree.offsetTop - tree.clientHeight / 2;
 // On a phone the tree is a picker: folded as soon as something is chosen.
 if (panel && window.matchMedia("(max-width: 760px)").matches && (chosen || editor)) panel.open = false;
+
+// The picture shows the chosen part.
+const canvas = document.querySelector("[data-graph]");
+const drawn = canvas?.querySelector(".node.chosen");
+if (drawn && canvas.scrollWidth > canvas.clientWidth) {
+  const box = drawn.getBoundingClientRect();
+  const frame = canvas.getBoundingClientRect();
+  canvas.scrollLeft += box.left - frame.left - (frame.width - box.width) / 2;
+  canvas.scrollTop += box.top - frame.top - (frame.height - box.height) / 2;
+}
 
 const step = (by) => document.querySelector(`form[data-step="${by}"]`);
 

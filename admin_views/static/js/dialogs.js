@@ -24,6 +24,16 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// A refused change is answered with the page at the address of the change. What a reload must show is in data-self; the
+// dialog in which it was made is open again, with what was typed.
+const own = document.querySelector("[data-self]")?.dataset.self;
+if (own && new URL(own, location.href).pathname !== location.pathname) history.replaceState(null, "", own);
+const refused = document.querySelector("dialog[data-open]");
+if (refused && !refused.open) {
+  refused.showModal();
+  (refused.querySelector("[aria-invalid]") ?? refused.querySelector("textarea, select, input:not([type=hidden])"))?.focus();
+}
+
 // A form marked data-submit-once is sent once: the button shows that it works, a second press does nothing.
 document.addEventListener("submit", (event) => {
   const form = event.target;
@@ -42,8 +52,8 @@ window.addEventListener("pageshow", (event) => {
 document.addEventListener(
   "click",
   (event) => {
-    const refused = event.target instanceof Element ? event.target.closest('[aria-disabled="true"]') : null;
-    if (refused) event.preventDefault();
+    const locked = event.target instanceof Element ? event.target.closest('[aria-disabled="true"]') : null;
+    if (locked) event.preventDefault();
   },
   true,
 );

@@ -4,11 +4,6 @@ import { buildConditions } from "./condition-builder.js";
 const page = document.querySelector("[data-lifecycle]");
 const form = document.querySelector("[data-lifecycle-form]");
 
-// The address of a refused change is not a page: a reload must show the lifecycle.
-const own = page?.dataset.self;
-if (own && new URL(own, location.href).pathname !== location.pathname) history.replaceState(null, "", own);
-document.querySelector("dialog[data-open]")?.showModal();
-
 for (const notice of document.querySelectorAll("[data-changed-notice]")) {
   for (const topic of page.dataset.live.split(" ")) {
     document.addEventListener(`live:${topic}`, (event) => {

@@ -17,13 +17,7 @@ function isTouched(part) {
   return false;
 }
 
-// A refused change is answered with the page at the address of the change; the page's own address is in data-self.
 const own = document.querySelector("[data-self]")?.dataset.self ?? location.pathname + location.search;
-if (new URL(own, location.href).pathname !== location.pathname) history.replaceState(null, "", own);
-
-// A dialog whose change was refused is open again, with what was typed.
-document.querySelector("dialog[data-open]")?.showModal();
-
 let loading = false;
 let again = false;
 

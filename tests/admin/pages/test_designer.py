@@ -166,6 +166,21 @@ async def test_a_published_version_has_the_same_page_without_anything_to_change(
         assert word not in reader.text
 
 
+async def test_the_dependencies_are_drawn_and_the_chosen_process_stands_out(site: Site, draft: UUID) -> None:
+    browser = await site.browser("admin")
+    page = (await browser.get(f"{DRAFT}?tab=dependencies")).text
+    assert page.count('class="node') == 3
+    assert page.count('class="edge hard') == 1
+    assert "B waits for A" in page
+    assert 'class="node warn' in page  # nothing leads to C
+    assert f'href="{DRAFT}?tab=dependencies&amp;item=process.b"' in page
+    chosen = await browser.get(f"{DRAFT}?tab=dependencies&item=process.b")
+    assert re.findall(r'class="node (chosen|before|aside)', chosen.text) == ["before", "chosen", "aside"]
+    assert 'class="edge hard way"' in chosen.text
+    assert form_of(chosen)["label"] == "B"
+    assert 'class="node' not in (await browser.get(DRAFT)).text
+
+
 # -- changing ----------------------------------------------------------------------------------------------------------
 
 

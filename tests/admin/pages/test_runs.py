@@ -94,3 +94,52 @@ async def test_the_pages_need_few_statements_however_many_runs_there_are(site: S
         counts.append(found)
     assert counts[0] == counts[1]
     assert max(counts[0]) <= 11, counts
+
+
+async def test_operations_starts_a_run_of_a_date_once_and_is_told_what_is_wrong_otherwise(site: Site) -> None:
+    operations = await site.browser("operations")
+    assert 'data-dialog="start-run"' in (await operations.get("/runs")).text
+    assert 'data-dialog="start-run"' in (await operations.get("/workflows/W")).text
+    given = {"workflow": "W", "business_date": "2026-11-02", "variant": ""}
+    started = await operations.post("/runs/new", given)
+    assert started.status_code == 303
+    page = await operations.get(started.headers["location"])
+    assert "W-20261102" in page.text
+    assert "The run has started." in page.text
+    again = await operations.post("/runs/new", given)
+    assert again.headers["location"] == started.headers["location"]
+    assert "had begun already" in (await operations.get(again.headers["location"])).text
+    for wrong, said in (
+        ({"business_date": ""}, "Choose the business date."),
+        ({"business_date": "2.11.2026"}, "Write a date such as 2026-10-30."),
+        ({"workflow": ""}, "Choose what is to run."),
+        ({"variant": "a b"}, "letters, digits, - and _"),
+    ):
+        refused = await operations.post("/runs/new", {**given, **wrong})
+        assert refused.status_code == 422
+        assert said in _text(refused.text)
+        assert "data-open" in refused.text
+        assert f'value="{ {**given, **wrong}["business_date"] }"' in refused.text
+    assert "There is no workflow NONE." in _text(
+        (await operations.post("/runs/new", {**given, "workflow": "NONE"})).text
+    )
+
+
+async def test_who_may_not_start_runs_is_not_offered_it_and_refused(site: Site) -> None:
+    preparer = await site.browser("preparer")
+    assert "start-run" not in (await preparer.get("/runs")).text
+    assert "start-run" not in (await preparer.get("/workflows/W")).text
+    refused = await preparer.post("/runs/new", {"workflow": "W", "business_date": "2026-11-02", "variant": ""})
+    assert refused.status_code == 403
+    assert await site.bank.count("SELECT count(*) FROM workflow_run") == 1
+
+
+async def test_the_runs_of_one_workflow_are_found(site: Site) -> None:
+    await site.bank.publish([manual("x")], code="OTHER")
+    browser = await site.browser("preparer")
+    run = await site.bank.the_run()
+    assert f'href="/runs/{run["id"]}"' in (await browser.get("/runs?workflow=W")).text
+    other = await browser.get("/runs?workflow=OTHER")
+    assert f'href="/runs/{run["id"]}"' not in other.text
+    assert "No runs here" in other.text
+    assert 'href="/runs?workflow=W"' in (await browser.get("/workflows/W")).text

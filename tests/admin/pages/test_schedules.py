@@ -1,14 +1,17 @@
 """Schedules and triggers on their pages: the calendar of what comes, the log of what was, the form that shows both."""
 
+import re
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from sqlalchemy import text
 
 from app.core.secret_box import SecretBox
 from app.domain.entities.service import create_record
 from app.domain.schedules.service import create_due_runs
+from tests.admin.conftest import Browser
 from tests.admin.pages.conftest import Site
 from tests.admin.pages.test_process import text_of
 from tests.factories import SYSTEM
@@ -106,3 +109,42 @@ async def test_a_trigger_shows_how_to_call_it_and_what_it_did(site: Site, workfl
     assert "It has not been set off yet" in text_of(page)
     assert (await (await site.browser("preparer")).get(f"/triggers/{id_}")).status_code == 403
     assert (await (await site.browser("operations")).get("/triggers/nothing")).status_code == 404
+
+
+async def _switch(browser: Browser, path: str, active: str) -> httpx.Response:
+    shown = (await browser.get(path)).text
+    version = re.findall(r'name="row_version" value="(\d+)"', shown)
+    return await browser.post(f"{path}/active", {"active": active, "row_version": version[0] if version else "1"})
+
+
+async def test_a_schedule_is_switched_off_and_on_with_one_button_and_does_not_make_up_for_the_time_between(
+    site: Site, workflow: str
+) -> None:
+    path = f"/schedules/{await _schedule(site, workflow)}"
+    admin = await site.browser("admin")
+    assert "Switch off…" in (await admin.get(path)).text
+    assert (await _switch(admin, path, "no")).headers["location"] == path
+    page = text_of(await admin.get(path))
+    assert "Schedule switched off." in page
+    assert "Switch on…" in page
+    assert await create_due_runs(site.runtime, now=at("2026-04-30 12:00")) is not None
+    assert await site.bank.count("SELECT count(*) FROM workflow_run") == 0
+    stale = await admin.post(f"{path}/active", {"active": "yes", "row_version": "1"})
+    assert stale.status_code == 412
+    assert "Not done." in text_of(stale)
+    assert (await _switch(admin, path, "yes")).status_code == 303
+    assert await site.bank.count("SELECT count(*) FROM schedule WHERE active AND next_due_at > handled_until") == 1
+    assert (await admin.post(f"{path}/active", {"active": "perhaps", "row_version": "1"})).status_code == 400
+
+
+async def test_who_may_not_change_a_trigger_sees_why_it_cannot_be_switched_off(site: Site, workflow: str) -> None:
+    given = {"code": "T", "label": "Trades", "workflow": workflow, "kind": "event", "entity": "trade"}
+    async with site.runtime.uow(SYSTEM) as uow:
+        path = f"/triggers/{(await create_record(uow, 'event_trigger', given))['id']}"
+    operations = await site.browser("operations")
+    assert "Your roles do not allow you to change a trigger" in (await operations.get(path)).text
+    assert (await _switch(operations, path, "no")).status_code == 403
+    admin = await site.browser("admin")
+    assert (await _switch(admin, path, "no")).status_code == 303
+    assert "Switched off" in text_of(await admin.get(path))
+    assert await site.bank.count("SELECT count(*) FROM event_trigger WHERE NOT active") == 1

@@ -106,7 +106,7 @@ async def _show(
     quiet = settings.get("quiet") or {}
     page = {
         "problems": [{"field_id": None, "label": _place(p.path, rules), "message": p.message} for p in problems],
-        "zones": [*sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/")), "UTC"],
+        "zones": _zones(),
         "zone": profile.get("time_zone") or "Europe/Berlin",
         "locales": LOCALES,
         "locale": profile.get("locale") or "en-GB",
@@ -134,6 +134,11 @@ async def _show(
     }
     status = 422 if problems else 200
     return await visit.page(uow, "steps/preferences.html", "Preferences", status=status, page=page)
+
+
+def _zones() -> list[str]:
+    """Places, and UTC; the zones of the database that are no places are left out."""
+    return [*sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/")), "UTC"]
 
 
 def _global(settings: Mapping[str, Any]) -> list[str]:

@@ -16,8 +16,9 @@ from admin_views.templating import asset_version, render
 from admin_views.visit import Visit
 from admin_views.wording import sentence
 from app.bootstrap import Runtime
-from app.core.actor import system_actor
+from app.core.actor import Actor, system_actor
 from app.core.errors import RateLimited, StepsError, ValidationFailed
+from app.domain.access.preferences import own_profile
 from app.domain.access.same_origin import ForeignRequest
 from app.domain.access.sessions import LIFETIME
 from app.domain.access.sign_in import SignedIn, SignInPaused, SignInRefused, change_own_password, sign_in, sign_out
@@ -79,7 +80,15 @@ async def _take(site: "StepsAdmin", request: Request) -> Response:
     former = request.cookies.get(SESSION_COOKIE)
     if former:
         await sign_out(site.runtime, former, ip=client_ip(request))
+    if following == "/" and not signed_in.must_change_password:
+        following = await _first_page(site, signed_in)
     return _begin(site, signed_in, following)
+
+
+async def _first_page(site: "StepsAdmin", signed_in: SignedIn) -> str:
+    """The page that the person wants to begin with."""
+    async with site.runtime.reading(Actor(signed_in.user_id, "")) as uow:
+        return safe_next((await own_profile(uow))["landing_page"])
 
 
 def _begin(site: "StepsAdmin", signed_in: SignedIn, following: str) -> Response:

@@ -1,12 +1,27 @@
 """Write records of any entity: create, change, delete, in bulk too. Screens, API and imports all come through here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, insert, literal, select, update
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    Select,
+    Table,
+    Update,
+    Uuid,
+    any_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from app.core.audit import AuditEntry
 from app.core.errors import FieldProblem, Forbidden, NotFound, StaleVersion, ValidationFailed
@@ -14,7 +29,7 @@ from app.core.events import RecordCreated, RecordDeleted, RecordUpdated
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import Decision, authorize
 from app.domain.access.fields import writable_fields
-from app.domain.access.scope import require_in_scope, scope_condition
+from app.domain.access.scope import require_in_scope, scope_condition, scope_key
 from app.domain.entities.codec import Codec, codec_of
 from app.domain.entities.lines import check_lines, lines_fields, write_lines
 from app.domain.entities.numbering import next_references
@@ -152,8 +167,21 @@ async def _insert(
         await _add_paths(uow, entity, rows)
     names = {name for row in rows for name in row}
     rows = [{name: row.get(name) for name in names} for row in rows]
+    if len(rows) == 1:
+        key = ("insert", uow.registry, entity.name, frozenset(names))
+        one = uow.resources.policy.kept(key, lambda: insert(table).values(_bound(table, names)).returning(*table.c))
+        return [dict(row) for row in (await uow.execute(one, _values(rows[0]), kept=True)).mappings()]
     statement = insert(table).returning(*table.c, sort_by_parameter_order=True)
     return [dict(row) for row in (await uow.execute(statement, rows)).mappings()]
+
+
+def _bound(table: Table, names: Iterable[str]) -> dict[str, BindParameter[Any]]:
+    """A parameter for each column; one that is named like its column would be SQLAlchemy's own."""
+    return {name: bindparam(f"to_{name}", type_=table.c[name].type) for name in names}
+
+
+def _values(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"to_{name}": value for name, value in row.items()}
 
 
 async def _add_paths(uow: UnitOfWork, entity: EntityDef, rows: Sequence[dict[str, Any]]) -> None:
@@ -182,8 +210,14 @@ async def _require_inside(uow: UnitOfWork, action: str, entity: EntityDef, ids: 
     condition = scope_condition(uow, action, entity.name, table)
     if condition is None:
         return
-    outside = select(literal(1)).where(table.c.id.in_(list(ids)), ~condition)
-    if await uow.scalar(select(exists(outside))):
+    inside = table.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+
+    def query() -> Select[Any]:
+        return select(exists(select(literal(1)).where(inside, ~condition)))
+
+    key = scope_key(uow, action, entity.name)
+    outside = query() if key is None else uow.resources.policy.kept(("outside", key), query)
+    if (await uow.execute(outside, {"ids": list(ids)}, kept=key is not None)).scalar():
         where = entity.field(entity.scope_field.split(".")[0]).label if entity.scope_field else "application"
         raise Forbidden(f"You may not keep a {entity.label.lower()} there; choose a {where.lower()} that you work on.")
 
@@ -299,7 +333,12 @@ async def _locked(
     uow: UnitOfWork, entity: EntityDef, codec: Codec, record_id: UUID, expected_version: int
 ) -> dict[str, Any]:
     table = uow.table(entity.name)
-    row = (await uow.execute(select(table).where(table.c.id == record_id).with_for_update())).mappings().one_or_none()
+
+    def query() -> Select[Any]:
+        return select(table).where(table.c.id == bindparam("record_id", type_=Uuid)).with_for_update()
+
+    lock = uow.resources.policy.kept(("lock", uow.registry, entity.name), query)
+    row = (await uow.execute(lock, {"record_id": record_id}, kept=True)).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no such {entity.label.lower()}.")
     if row["row_version"] != expected_version:
@@ -334,8 +373,15 @@ async def _update_row(
     table = uow.table(entity.name)
     values = _encrypted(uow, entity, codec.columns(changed))
     stamp = {"row_version": before["row_version"] + 1, "updated_at": uow.now, "updated_by": uow.actor.id}
-    statement = update(table).where(table.c.id == before["id"]).values(**values, **stamp).returning(*table.c)
-    return codec.record((await uow.execute(statement)).mappings().one())
+    row = {**values, **stamp}
+
+    def query() -> Update:
+        here = table.c.id == bindparam("record_id", type_=Uuid)
+        return update(table).where(here).values(_bound(table, row)).returning(*table.c)
+
+    one = uow.resources.policy.kept(("update", uow.registry, entity.name, frozenset(row)), query)
+    written = await uow.execute(one, {"record_id": before["id"], **_values(row)}, kept=True)
+    return codec.record(written.mappings().one())
 
 
 async def delete_record(uow: UnitOfWork, entity_name: str, record_id: UUID, *, expected_version: int) -> None:

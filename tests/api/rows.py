@@ -20,6 +20,7 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     "role_grant": {"valid_until": None, "revoked_at": None},
     "hierarchy_node": {"valid_to": None},
     "hierarchy_node_version": {"valid_to": None},
+    "escalation": {"plan": [], "next_at": None, "clock_id": None},
     "sla_clock": {"next_fire_at": None},
     "user": {"locked_until": None, "deleted_at": None},
     "saved_view": {"shared": False},

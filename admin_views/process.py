@@ -250,7 +250,7 @@ async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Resp
             refused,
             predicted,
         )
-        asked = await queries.on_process(visit, uow, id_)
+        asked = await queries.on_process(visit, uow, id_, some=parts.detail.names.asked_about)
         climbing = await escalations.on_process(visit, uow, id_)
         row = parts.detail.row
         status = refused.error.status if refused is not None else 200

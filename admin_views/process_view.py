@@ -384,6 +384,7 @@ def _missing(unmet: Sequence[Requirement]) -> list[dict[str, str]]:
         Guard.CHECKLIST.value: "#checklist",
         Guard.EVIDENCE.value: "#evidence",
         Guard.COMMENT.value: "#decide",
+        Guard.OPEN_QUERY.value: "#queries",
     }
     return [{"text": item.satisfy, "href": parts.get(item.guard, "#figures")} for item in unmet]
 

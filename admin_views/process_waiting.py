@@ -6,7 +6,7 @@ from admin_views.process_view import Drawn, role_name, tone, with_zone
 from app.domain.workflow.decisions import queries_in_words
 from app.domain.workflow.edges import EdgeType, Hardness
 from app.domain.workflow.neighbours import Neighbour
-from app.domain.workflow.states import Name, ProcessState
+from app.domain.workflow.states import Guard, Name, ProcessState
 
 
 def blocked(drawn: Drawn) -> dict[str, Any] | None:
@@ -77,8 +77,12 @@ def _blocked(drawn: Drawn) -> dict[str, Any] | None:
 
 
 def _held_by_queries(drawn: Drawn) -> str | None:
+    """In words, where no refused action of the reader says so already."""
     row = drawn.detail.row
-    return queries_in_words(row) if row.blocking_queries > 0 and not row.state.closed else None
+    if row.blocking_queries <= 0 or row.state.closed:
+        return None
+    told = any(action.guard == Guard.OPEN_QUERY for action in drawn.detail.actions)
+    return None if told else queries_in_words(row)
 
 
 def _blocked_again(drawn: Drawn) -> str:

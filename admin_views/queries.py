@@ -211,12 +211,12 @@ async def choices_page(visit: Visit) -> Response:
 # -- for other pages ---------------------------------------------------------------------------------------------------
 
 
-async def on_process(visit: Visit, uow: UnitOfWork, process_run_id: UUID) -> dict[str, Any] | None:
-    """The queries about a process, for its page; None for somebody who reads none."""
+async def on_process(visit: Visit, uow: UnitOfWork, process_run_id: UUID, *, some: bool) -> dict[str, Any] | None:
+    """The queries about a process that was read, for its page; None for who reads none. `some`: there are any."""
     if visit.may("read", QUERY) is None:
         return None
     drawing = _drawing(visit, uow)
-    threads = await threads_of(uow, record=(PROCESS, process_run_id))
+    threads = await threads_of(uow, record=(PROCESS, process_run_id), seen=True) if some else ()
     drawn = [query_view.thread(drawing, one) for one in threads]
     asks = visit.may("ask", QUERY) is not None
     return {

@@ -173,7 +173,7 @@ def _line(drawing: Drawing, one: Message) -> dict[str, Any]:
             {"text": each["text"], "until": drawing.clock(datetime.fromisoformat(each["until"]))}
             for each in one.earlier
         ],
-        "files": [{"name": file["name"], "href": f"/files/{file['id']}"} for file in one.files],
+        "files": [{"name": file["name"], "href": f"/files/{file['id']}/content"} for file in one.files],
         "correctable": one.correctable,
     }
 

@@ -69,6 +69,8 @@ async function complete(box) {
       return line;
     }),
   );
+  list.style.top = `${box.offsetTop + box.offsetHeight + 3}px`;
+  list.style.left = `${box.offsetLeft}px`;
   box.after(list);
   open = { box, list, items, at: 0 };
   box.setAttribute("aria-controls", list.id);

@@ -147,8 +147,10 @@ class Listed:
     counts: Mapping[Part, int]  # of those that are not closed
 
 
-async def threads_of(uow: UnitOfWork, *, record: tuple[str, UUID]) -> tuple[Thread, ...]:
+async def threads_of(uow: UnitOfWork, *, record: tuple[str, UUID], seen: bool = False) -> tuple[Thread, ...]:
     """The queries about a record, those that are not closed first; a number of statements that does not grow.
+
+    `seen`: the caller has read the record under its actor's scope.
 
     Raises: Forbidden, NotFound.
     """
@@ -156,7 +158,8 @@ async def threads_of(uow: UnitOfWork, *, record: tuple[str, UUID]) -> tuple[Thre
     entity, id_ = record
     if entity not in uow.registry.entities:
         raise NotFound("There is no such record, or you may not see it.")
-    await require_in_scope(uow, "read", entity, id_)
+    if not seen:
+        await require_in_scope(uow, "read", entity, id_)
     table = uow.table(QUERY)
     wanted = select(table).where(table.c.record_entity == entity, table.c.record_id == id_)
     order = (table.c.closed_at.is_not(None), table.c.created_at.desc(), table.c.id.desc())

@@ -15,7 +15,7 @@ from app.domain.workflow.content import (
     read_content,
     requirements,
 )
-from app.domain.workflow.decisions import Refusal
+from app.domain.workflow.decisions import Refusal, queries_in_words
 from app.domain.workflow.gates import OpenEdge, end_refused, open_edges, soft_in_the_way, soft_warning
 from app.domain.workflow.outcomes import after
 from app.domain.workflow.people import Person, who_else
@@ -62,6 +62,9 @@ async def full_requirements(uow: UnitOfWork, row: ProcessRow, content: Content) 
     """The controls of the definition and what other features find missing."""
     own = requirements(content, row, row.comment)
     others = [Requirement(u.guard, u.label, False, u.satisfy) for u in await plugged_in(uow, row)]
+    if row.blocking_queries > 0:
+        label = "No open query holds it up"
+        others.append(Requirement(Guard.OPEN_QUERY, label, False, queries_in_words(row)))
     return (*own, *others)
 
 

@@ -28,6 +28,7 @@ SELECT p.stage_run_id, s.label AS stage, r.label AS run_label, r.version_id, v.n
        d.wait_kind, d.wait_pattern, d.wait_event, d.wait_until, p.wait_until_at,
        coalesce(p.routed ->> 'reason', '') AS routed,
        EXISTS (SELECT FROM process_reopening q WHERE q.process_run_id = p.id AND q.state = 'requested') AS to_confirm,
+       EXISTS (SELECT FROM process_query x WHERE x.process_run_id = p.id) AS asked_about,
        (SELECT jsonb_agg(jsonb_build_object('code', x.code, 'label', x.label) ORDER BY x.rank, x.label)
         FROM rejection_reason x WHERE x.active)::text AS reasons
 FROM process_run p
@@ -94,6 +95,7 @@ class Names:
     routed: str  # why its rule has decided as it did
     stale_reason: str | None
     to_confirm: bool  # somebody wants it to be opened again
+    asked_about: bool  # there are queries about it
     reasons: tuple[tuple[str, str], ...]  # code and label of what a rejection may name
 
 

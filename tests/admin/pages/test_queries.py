@@ -52,7 +52,7 @@ async def test_a_query_is_asked_on_the_process_answered_there_and_closed(desk: S
     page = await preparer.get(path)
     shown = text_of(page)
     assert "1 blocking query" in shown
-    assert "You cannot submit. An open query blocks this: “Late trades”." in shown
+    assert "You cannot submit. One thing is missing: An open query blocks this: “Late trades”." in shown
     assert "You are to answer" in shown
     assert "<em>belong</em>" in page.text
     query = address(page)
@@ -109,7 +109,7 @@ async def test_files_and_names_are_shown_and_what_was_corrected_too(desk: Site) 
     page = await controller.get(query)
     assert '<span class="at-name">@preparer2</span>' in page.text
     assert "<script>alert" not in page.text
-    link = re.search(r'href="(/files/[0-9a-f-]+)"><i[^>]*></i>trades.csv', page.text)
+    link = re.search(r'href="(/files/[0-9a-f-]+/content)"><i[^>]*></i>trades.csv', page.text)
     assert link
     assert (await controller.get(link[1])).content == b"id\n1\n"
     correct = re.search(rf'action="({query}/messages/[0-9a-f-]+)"', page.text)

@@ -46,7 +46,7 @@ def _line(visit: Visit, row: Any) -> dict[str, Any]:
         "code": row["code"],
         "label": row["label"],
         "zone": row["zone"],
-        "made": made.capitalize(),
+        "made": f"{made[:1].upper()}{made[1:]}",
         "number": row["number"],
         "since": formats.date(row["published_at"].date()) if row["published_at"] else "",
         "next": formats.date(row["next_day"]) if row["next_day"] else "",

@@ -162,8 +162,10 @@ class Recalculation:
     async def levels(self) -> None:
         """Move the deadlines of approval levels that have their own."""
         for (calendar_id, base_date), instants in self.change.formulas.items():
-            values = {"calendar": calendar_id, "base": base_date, "instants": instants, "closed": CLOSED_STATES}
-            await self.uow.execute(sql.MOVE_LEVELS, values)
+            values: dict[str, Any] = {"calendar": calendar_id, "base": base_date}
+            if (await self.uow.execute(sql.LOCK_RUNS_WITH_LEVELS, values)).first() is not None:
+                values |= {"instants": instants, "closed": CLOSED_STATES}
+                await self.uow.execute(sql.MOVE_LEVELS, values)
 
     async def _work(self, limit: int) -> Recalculated:
         uow, values = self.uow, {**self.change.values(), "limit": limit}

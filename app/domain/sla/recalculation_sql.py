@@ -131,6 +131,12 @@ FROM (
 ) due
 WHERE r.id = due.run_id AND r.due_at IS DISTINCT FROM due.last
 """).bindparams(bindparam("runs", type_=ARRAY(Uuid)))
+LOCK_RUNS_WITH_LEVELS = text("""
+SELECT r.id FROM workflow_run r JOIN workflow w ON w.id = r.workflow_id
+WHERE w.calendar_id = :calendar AND r.business_date = :base AND r.state IN ('active', 'on_hold')
+  AND EXISTS (SELECT FROM process_run p WHERE p.run_id = r.id AND p.level_due IS NOT NULL)
+ORDER BY r.id FOR NO KEY UPDATE OF r
+""")
 MOVE_LEVELS = text("""
 UPDATE process_run p SET level_due = p.level_due || x.due
 FROM workflow_run r, workflow w, (

@@ -199,7 +199,8 @@ async def publish(uow: UnitOfWork, *, version_id: UUID, notes: str | None = None
     row = await read_version(uow, version_id, lock=True)
     if row.state != "in_review":
         raise Conflict(f"Version {row.number} of {row.label} is {_word(row.state)}; it has to be reviewed first.")
-    if not uow.actor.is_system and row.changed_by_id in (uow.actor.id, uow.actor.on_behalf_of):
+    mine = row.changed_by_id is not None and row.changed_by_id in (uow.actor.id, uow.actor.on_behalf_of)
+    if mine and not uow.actor.is_system:
         raise Forbidden("You wrote this version. Rule: somebody else looks it through and publishes it.")
     definition = await _require_sound(uow, row)
     digest = policy_digest(definition)

@@ -98,7 +98,8 @@ async def decide_rebaseline(uow: UnitOfWork, *, request_id: UUID, approve: bool,
     request = await _request(uow, request_id)
     decision = await _require(uow, "decide", request.clock_id)
     clock = await _clock(uow, request.clock_id)
-    if not uow.actor.is_system and request.requested_by_id in (uow.actor.id, uow.actor.on_behalf_of):
+    own = request.requested_by_id is not None and request.requested_by_id in (uow.actor.id, uow.actor.on_behalf_of)
+    if own and not uow.actor.is_system:
         raise Forbidden("You asked for this deadline. Rule: somebody else decides.")
     if not approve and not note.strip():
         raise ValidationFailed([FieldProblem("note", "Say why not.")])

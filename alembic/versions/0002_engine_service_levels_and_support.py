@@ -2559,7 +2559,10 @@ def upgrade() -> None:
         ondelete="RESTRICT",
     )
     op.create_index("ix_job_run_finished", "job_run", ["finished_at"], unique=False)
-    op.add_column("mail_message", sa.Column("channel", sa.Text(), nullable=False, comment="Channel"))
+    op.add_column(
+        "mail_message", sa.Column("channel", sa.Text(), server_default="email", nullable=False, comment="Channel")
+    )
+    op.alter_column("mail_message", "channel", server_default=None)
     op.add_column("mail_message", sa.Column("notification_id", sa.Uuid(), nullable=True, comment="Notification"))
     op.add_column("mail_message", sa.Column("user_id", sa.Uuid(), nullable=True, comment="Person"))
     op.add_column("mail_message", sa.Column("endpoint_id", sa.Uuid(), nullable=True, comment="Endpoint"))
@@ -2585,10 +2588,21 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_foreign_key(
+        op.f("fk_mail_message_user_id"), "mail_message", "app_user", ["user_id"], ["id"], ondelete="RESTRICT"
+    )
+    op.create_foreign_key(
         op.f("fk_mail_message_gathered_in_id"),
         "mail_message",
         "mail_message",
         ["gathered_in_id"],
+        ["id"],
+        ondelete="SET NULL",
+    )
+    op.create_foreign_key(
+        op.f("fk_mail_message_notification_id"),
+        "mail_message",
+        "notification",
+        ["notification_id"],
         ["id"],
         ondelete="SET NULL",
     )
@@ -2600,20 +2614,13 @@ def upgrade() -> None:
         ["id"],
         ondelete="SET NULL",
     )
-    op.create_foreign_key(
-        op.f("fk_mail_message_user_id"), "mail_message", "app_user", ["user_id"], ["id"], ondelete="RESTRICT"
-    )
-    op.create_foreign_key(
-        op.f("fk_mail_message_notification_id"),
-        "mail_message",
-        "notification",
-        ["notification_id"],
-        ["id"],
-        ondelete="SET NULL",
-    )
     op.create_table_comment("mail_message", "Delivery", existing_comment="Mail", schema=None)
     op.add_column("notification", sa.Column("rule", sa.Text(), nullable=True, comment="Rule"))
-    op.add_column("notification", sa.Column("in_app", sa.Boolean(), nullable=False, comment="Shown in the product"))
+    op.add_column(
+        "notification",
+        sa.Column("in_app", sa.Boolean(), server_default="true", nullable=False, comment="Shown in the product"),
+    )
+    op.alter_column("notification", "in_app", server_default=None)
     op.add_column("notification", sa.Column("over_at", types.UtcDateTime(), nullable=True, comment="Over since"))
     op.alter_column(
         "notification",
@@ -2649,15 +2656,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_pnl_threshold_rule_id"), "pnl_threshold", ["rule_id"], unique=False)
     op.create_foreign_key(
-        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
-    )
-    op.create_foreign_key(
         op.f("fk_pnl_threshold_lifecycle_version_id"),
         "pnl_threshold",
         "lifecycle_version",
         ["lifecycle_version_id"],
         ["id"],
         ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
     )
     op.add_column("process", sa.Column("rule_id", sa.Uuid(), nullable=True, comment="Routing rule"))
     op.add_column("process", sa.Column("wait_kind", sa.Text(), nullable=True, comment="Waits for"))
@@ -2895,18 +2902,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("kind = 'wait_for' AND state NOT IN ('done', 'skipped', 'cancelled')"),
     )
     op.create_foreign_key(
-        op.f("fk_process_run_skip_requested_by_id"),
-        "process_run",
-        "app_user",
-        ["skip_requested_by_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_run_skip_requested_for_id"),
         "process_run",
         "app_user",
         ["skip_requested_for_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_run_skip_requested_by_id"),
+        "process_run",
+        "app_user",
+        ["skip_requested_by_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -2961,7 +2968,11 @@ def upgrade() -> None:
     )
     op.add_column("sla_policy", sa.Column("entity", sa.Text(), nullable=True, comment="About"))
     op.add_column("sla_policy", sa.Column("description", sa.Text(), nullable=True, comment="Description"))
-    op.add_column("sla_policy", sa.Column("protected", sa.Boolean(), nullable=False, comment="The platform's own"))
+    op.add_column(
+        "sla_policy",
+        sa.Column("protected", sa.Boolean(), server_default="false", nullable=False, comment="The platform's own"),
+    )
+    op.alter_column("sla_policy", "protected", server_default=None)
     op.add_column(
         "sla_policy",
         sa.Column(
@@ -3364,8 +3375,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_process_transition_on_behalf_of_id"), table_name="process_transition")
     op.drop_column("process_transition", "details")
     op.drop_column("process_transition", "on_behalf_of_id")
-    op.drop_constraint(op.f("fk_process_run_skip_requested_for_id"), "process_run", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_run_skip_requested_for_id"), "process_run", type_="foreignkey")
     op.drop_index(
         "ix_process_run_waits",
         table_name="process_run",
@@ -3495,8 +3506,8 @@ def downgrade() -> None:
     op.drop_column("process", "wait_from")
     op.drop_column("process", "wait_kind")
     op.drop_column("process", "rule_id")
-    op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
     op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
+    op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
     op.drop_index(op.f("ix_pnl_threshold_rule_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_version_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")
@@ -3526,10 +3537,10 @@ def downgrade() -> None:
     op.drop_column("notification", "in_app")
     op.drop_column("notification", "rule")
     op.create_table_comment("mail_message", "Mail", existing_comment="Delivery", schema=None)
-    op.drop_constraint(op.f("fk_mail_message_notification_id"), "mail_message", type_="foreignkey")
-    op.drop_constraint(op.f("fk_mail_message_user_id"), "mail_message", type_="foreignkey")
     op.drop_constraint(op.f("fk_mail_message_endpoint_id"), "mail_message", type_="foreignkey")
+    op.drop_constraint(op.f("fk_mail_message_notification_id"), "mail_message", type_="foreignkey")
     op.drop_constraint(op.f("fk_mail_message_gathered_in_id"), "mail_message", type_="foreignkey")
+    op.drop_constraint(op.f("fk_mail_message_user_id"), "mail_message", type_="foreignkey")
     op.drop_index("ix_mail_message_waiting", table_name="mail_message", postgresql_where=sa.text("state = 'waiting'"))
     op.drop_index(op.f("ix_mail_message_user_id"), table_name="mail_message")
     op.drop_index(op.f("ix_mail_message_record_id"), table_name="mail_message")

@@ -55,6 +55,9 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     "mail_message": {"not_before": None, "html_body": None},
 }
 
+# Entities whose key is made of choices: each owner has another one.
+KEYED_BY_CHOICES = frozenset({"issue_priority"})
+
 # Entities whose row refers to two different rows of one entity.
 BETWEEN_TWO = frozenset({"process_dependency", "delegation"})
 
@@ -143,7 +146,8 @@ class Rows:
             case FieldType.POLYMORPHIC_REFERENCE:
                 return {f"{field.name}_entity": "process_run", f"{field.name}_id": await self.make("process_run")}
             case FieldType.CHOICE:
-                return {field.name: field.options[0].value}
+                number = len(mark) % len(field.options) if entity.name in KEYED_BY_CHOICES else 0
+                return {field.name: field.options[number].value}
             case FieldType.MULTI_CHOICE:
                 return {field.name: [field.options[0].value]}
             case FieldType.EMAIL:

@@ -250,17 +250,11 @@ async def _show(visit: Visit, id_: UUID, refused: Refused | None = None) -> Resp
             refused,
             predicted,
         )
-        asked = await queries.on_process(visit, uow, id_, some=parts.detail.names.asked_about)
-        climbing = await escalations.on_process(visit, uow, id_)
-        row = parts.detail.row
+        page = _page(visit, drawn, parts.figures)
+        page["queries"] = await queries.on_process(visit, uow, id_, some=parts.detail.names.asked_about)
+        page["escalations"] = await escalations.on_process(visit, uow, id_)
         status = refused.error.status if refused is not None else 200
-        return await visit.page(
-            uow,
-            "steps/process.html",
-            row.label,
-            status=status,
-            page={**_page(visit, drawn, parts.figures), "queries": asked, "escalations": climbing},
-        )
+        return await visit.page(uow, "steps/process.html", parts.detail.row.label, status=status, page=page)
 
 
 async def _read(uow: UnitOfWork, id_: UUID) -> PageParts:

@@ -259,7 +259,7 @@ async def list_queries(
     authorize(uow, "read", QUERY)
     if "\x00" in search:
         raise InvalidRequest("The search contains a character that cannot be searched for; remove it.")
-    table, conditions = uow.table(QUERY), await _parts(uow)
+    table, conditions = uow.table(QUERY), _parts(uow)
     wanted = select(table).where(conditions[part], _standing(table, standing))
     for word in search.split()[:10]:
         columns = (table.c.reference, table.c.subject)
@@ -276,7 +276,7 @@ async def asked_of_me(uow: UnitOfWork, *, limit: int = 5) -> tuple[list[QueryHea
     """What waits for an answer of the actor, by due time, and how many there are; nothing for who reads no queries."""
     if decide(uow.resources.policy, uow.registry, uow.actor, "read", QUERY) is None:
         return [], 0
-    table, conditions = uow.table(QUERY), await _parts(uow)
+    table, conditions = uow.table(QUERY), _parts(uow)
     total = func.count().over().label("total")
     wanted = select(table, total).where(conditions[Part.ASKED], _standing(table, Standing.OPEN))
     wanted = scope(wanted, uow, "read", QUERY).order_by(table.c.due_at.asc().nulls_last(), table.c.created_at)
@@ -297,25 +297,28 @@ async def _readable(uow: UnitOfWork, rows: Sequence[Query]) -> list[Query]:
     return found
 
 
-async def _parts(uow: UnitOfWork) -> dict[Part, ColumnElement[bool]]:
+def _parts(uow: UnitOfWork) -> dict[Part, ColumnElement[bool]]:
     table, people = uow.table(QUERY), uow.table("process_query_person")
     watched = select(people.c.id).where(
         people.c.query_id == table.c.id, people.c.user_id == uow.actor.id, people.c.watching
     )
     return {
-        Part.ASKED: await _asked_of_me(uow, table),
+        Part.ASKED: _asked_of_me(uow, table),
         Part.MINE: table.c.asker_id == uow.actor.id,
         Part.WATCHED: watched.exists(),
         Part.ALL: true(),
     }
 
 
-async def _asked_of_me(uow: UnitOfWork, table: Table) -> ColumnElement[bool]:
+def _asked_of_me(uow: UnitOfWork, table: Table) -> ColumnElement[bool]:
     """Somebody else asks it of the actor: by name, as a member of the group, or by a role that reaches it there."""
     nodes, applications = uow.table("hierarchy_node"), uow.table("application")
+    groups, members = uow.table("user_group"), uow.table("user_group_member")
+    mine = select(members.c.parent_id).join(groups, groups.c.id == members.c.parent_id)
+    mine = mine.where(members.c.user_id == uow.actor.id, groups.c.active)
     ways: list[ColumnElement[bool]] = [
         table.c.asked_user_id == uow.actor.id,
-        table.c.asked_group_id.in_(await my_groups(uow)),
+        table.c.asked_group_id.in_(mine),
     ]
     for grant in uow.actor.grants:
         way = [table.c.asked_role == grant.role]

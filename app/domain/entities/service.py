@@ -1,35 +1,18 @@
 """Write records of any entity: create, change, delete, in bulk too. Screens, API and imports all come through here."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    BindParameter,
-    Select,
-    Table,
-    Update,
-    Uuid,
-    any_,
-    bindparam,
-    delete,
-    exists,
-    insert,
-    literal,
-    select,
-    update,
-)
+from sqlalchemy import delete, select, update
 
 from app.core.audit import AuditEntry
-from app.core.errors import FieldProblem, Forbidden, NotFound, StaleVersion, ValidationFailed
+from app.core.errors import FieldProblem, Forbidden, ValidationFailed
 from app.core.events import RecordCreated, RecordDeleted, RecordUpdated
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import Decision, authorize
 from app.domain.access.fields import writable_fields
-from app.domain.access.scope import require_in_scope, scope_condition, scope_key
+from app.domain.access.scope import require_in_scope
 from app.domain.entities.codec import Codec, codec_of
 from app.domain.entities.lines import check_lines, lines_fields, write_lines
 from app.domain.entities.numbering import next_references
@@ -38,18 +21,10 @@ from app.domain.entities.record_checks import further_problems
 from app.domain.entities.record_states import add_first_state, require_editable
 from app.domain.entities.references import check_references
 from app.domain.entities.validation import Resolve, check
-from models.base import uuid7
+from app.domain.entities.writing import Origin, insert_records, lock_record, require_inside, update_row
 from models.schema import EntityDef, EntityKind, FieldType
 
 MAX_BULK = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a record comes from that began its life before it was entered."""
-
-    id: UUID
-    at: datetime
 
 
 async def create_record(uow: UnitOfWork, entity_name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,8 +82,8 @@ async def create_records(
         problems += await further_problems(uow, entity, checked)
     if problems:
         raise ValidationFailed(problems)
-    rows = await _insert(uow, entity, [values for _, values in checked], origins)
-    await _require_inside(uow, "create", entity, [row["id"] for row in rows])
+    rows = await insert_records(uow, entity, [values for _, values in checked], origins)
+    await require_inside(uow, "create", entity, [row["id"] for row in rows])
     codec = codec_of(uow.registry, entity_name)
     created = [codec.record(row) for row in rows]
     for record, own in zip(created, lines, strict=True):
@@ -146,80 +121,6 @@ def _writable_entity(uow: UnitOfWork, entity_name: str) -> EntityDef:
     if entity.kind is EntityKind.CHILD:
         raise Forbidden(f"{entity.label_plural} are changed with the record that they belong to.")
     return entity
-
-
-async def _insert(
-    uow: UnitOfWork, entity: EntityDef, records: Sequence[Mapping[str, Any]], origins: Sequence[Origin] | None
-) -> list[dict[str, Any]]:
-    table = uow.table(entity.name)
-    codec = codec_of(uow.registry, entity.name)
-    stamp = {
-        "row_version": 1,
-        "created_at": uow.now,
-        "created_by": uow.actor.id,
-        "updated_at": uow.now,
-        "updated_by": uow.actor.id,
-    }
-    rows = [{**_encrypted(uow, entity, codec.columns(values)), **stamp, "id": uuid7()} for values in records]
-    for row, origin in zip(rows, origins or (), strict=False):
-        row |= {"id": origin.id, "created_at": origin.at, "updated_at": origin.at}
-    if entity.kind is EntityKind.TREE:
-        await _add_paths(uow, entity, rows)
-    names = {name for row in rows for name in row}
-    rows = [{name: row.get(name) for name in names} for row in rows]
-    if len(rows) == 1:
-        key = ("insert", uow.registry, entity.name, frozenset(names))
-        one = uow.resources.policy.kept(key, lambda: insert(table).values(_bound(table, names)).returning(*table.c))
-        return [dict(row) for row in (await uow.execute(one, _values(rows[0]), kept=True)).mappings()]
-    statement = insert(table).returning(*table.c, sort_by_parameter_order=True)
-    return [dict(row) for row in (await uow.execute(statement, rows)).mappings()]
-
-
-def _bound(table: Table, names: Iterable[str]) -> dict[str, BindParameter[Any]]:
-    """A parameter for each column; one that is named like its column would be SQLAlchemy's own."""
-    return {name: bindparam(f"to_{name}", type_=table.c[name].type) for name in names}
-
-
-def _values(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"to_{name}": value for name, value in row.items()}
-
-
-async def _add_paths(uow: UnitOfWork, entity: EntityDef, rows: Sequence[dict[str, Any]]) -> None:
-    """The materialised path of each new tree record: that of its parent and its own id."""
-    table = uow.table(entity.name)
-    parents = [row["parent_id"] for row in rows if row.get("parent_id")]
-    found = await uow.execute(select(table.c.id, table.c.path).where(table.c.id.in_(parents))) if parents else ()
-    paths = {row.id: row.path for row in found}
-    for row in rows:
-        above = paths.get(row.get("parent_id"))
-        row["path"] = f"{above}.{row['id'].hex}" if above else row["id"].hex
-
-
-def _encrypted(uow: UnitOfWork, entity: EntityDef, columns: Mapping[str, Any]) -> dict[str, Any]:
-    secrets = {field.column for field in entity.fields if field.type is FieldType.SECRET}
-    box = uow.resources.services.get("secret_box") if secrets else None
-    return {
-        name: box.encrypt(value) if box is not None and name in secrets and value is not None else value
-        for name, value in columns.items()
-    }
-
-
-async def _require_inside(uow: UnitOfWork, action: str, entity: EntityDef, ids: Sequence[UUID]) -> None:
-    """A written record must lie where its writer may write: nobody can put one into a part they do not have."""
-    table = uow.table(entity.name)
-    condition = scope_condition(uow, action, entity.name, table)
-    if condition is None:
-        return
-    inside = table.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
-
-    def query() -> Select[Any]:
-        return select(exists(select(literal(1)).where(inside, ~condition)))
-
-    key = scope_key(uow, action, entity.name)
-    outside = query() if key is None else uow.resources.policy.kept(("outside", key), query)
-    if (await uow.execute(outside, {"ids": list(ids)}, kept=key is not None)).scalar():
-        where = entity.field(entity.scope_field.split(".")[0]).label if entity.scope_field else "application"
-        raise Forbidden(f"You may not keep a {entity.label.lower()} there; choose a {where.lower()} that you work on.")
 
 
 def _record_creation(
@@ -276,7 +177,7 @@ async def update_record(
     decision = await require_in_scope(uow, "update", entity_name, record_id)
     entity = _writable_entity(uow, entity_name)
     codec = codec_of(uow.registry, entity_name)
-    before = await _locked(uow, entity, codec, record_id, expected_version)
+    before = await lock_record(uow, entity, codec, record_id, expected_version)
     writable = frozenset(f.name for f in writable_fields(uow.resources.policy, uow.actor, entity))
     result = check(
         entity,
@@ -302,9 +203,9 @@ async def update_record(
     if not changed and not lines:
         return before
     await require_editable(uow, entity, before, fields=frozenset((*changed, *lines)), open_fields=open_fields)
-    after = await _update_row(uow, entity, codec, before, changed)
+    after = await update_row(uow, entity, codec, before, changed)
     if any(entity.field(name).is_reference for name in changed):
-        await _require_inside(uow, "update", entity, [record_id])
+        await require_inside(uow, "update", entity, [record_id])
     for name, rows in lines.items():
         await write_lines(uow, entity.field(name), record_id, rows)
         after[name] = rows
@@ -329,27 +230,6 @@ def _equal(old: Any, new: Any) -> bool:
     return bool(old == new) and (old is None) == (new is None)
 
 
-async def _locked(
-    uow: UnitOfWork, entity: EntityDef, codec: Codec, record_id: UUID, expected_version: int
-) -> dict[str, Any]:
-    table = uow.table(entity.name)
-
-    def query() -> Select[Any]:
-        return select(table).where(table.c.id == bindparam("record_id", type_=Uuid)).with_for_update()
-
-    lock = uow.resources.policy.kept(("lock", uow.registry, entity.name), query)
-    row = (await uow.execute(lock, {"record_id": record_id}, kept=True)).mappings().one_or_none()
-    if row is None:
-        raise NotFound(f"There is no such {entity.label.lower()}.")
-    if row["row_version"] != expected_version:
-        raise StaleVersion(
-            f"This {entity.label.lower()} was changed since you opened it (version {row['row_version']}, yours was "
-            f"{expected_version}). Load it again and repeat your change.",
-            context={"current_version": row["row_version"], "expected_version": expected_version},
-        )
-    return codec.record(row)
-
-
 async def _resolver(uow: UnitOfWork, entity: EntityDef, before: Mapping[str, Any]) -> Resolve:
     """Conditions that look through a reference see the record referred to; most entities have none."""
     targets: dict[tuple[str, UUID], Mapping[str, Any]] = {}
@@ -367,29 +247,12 @@ async def _resolver(uow: UnitOfWork, entity: EntityDef, before: Mapping[str, Any
     return lambda target, id_: targets.get((target, id_))
 
 
-async def _update_row(
-    uow: UnitOfWork, entity: EntityDef, codec: Codec, before: Mapping[str, Any], changed: Mapping[str, Any]
-) -> dict[str, Any]:
-    table = uow.table(entity.name)
-    values = _encrypted(uow, entity, codec.columns(changed))
-    stamp = {"row_version": before["row_version"] + 1, "updated_at": uow.now, "updated_by": uow.actor.id}
-    row = {**values, **stamp}
-
-    def query() -> Update:
-        here = table.c.id == bindparam("record_id", type_=Uuid)
-        return update(table).where(here).values(_bound(table, row)).returning(*table.c)
-
-    one = uow.resources.policy.kept(("update", uow.registry, entity.name, frozenset(row)), query)
-    written = await uow.execute(one, {"record_id": before["id"], **_values(row)}, kept=True)
-    return codec.record(written.mappings().one())
-
-
 async def delete_record(uow: UnitOfWork, entity_name: str, record_id: UUID, *, expected_version: int) -> None:
     """Delete one record, or mark it deleted where the entity says so. Raises Conflict while others refer to it."""
     decision = await require_in_scope(uow, "delete", entity_name, record_id)
     entity = _writable_entity(uow, entity_name)
     codec = codec_of(uow.registry, entity_name)
-    before = await _locked(uow, entity, codec, record_id, expected_version)
+    before = await lock_record(uow, entity, codec, record_id, expected_version)
     await require_editable(uow, entity, before)
     table = uow.table(entity_name)
     if entity.soft_delete:

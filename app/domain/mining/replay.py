@@ -25,7 +25,8 @@ from sqlalchemy import insert, select, update
 from app.core.actor import Actor, system_actor
 from app.core.errors import Conflict, FieldProblem, InvalidRequest, ValidationFailed
 from app.core.uow import UnitOfWork
-from app.domain.entities.service import Origin, create_records
+from app.domain.entities.service import create_records
+from app.domain.entities.writing import Origin
 from app.domain.lifecycles.transitions import StepCommand, StepOutcome, transition_records
 from app.domain.mining.mapping import values_of
 from app.domain.mining.xes_reading import LogCase, LogEvent, read_cases

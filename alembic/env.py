@@ -1,10 +1,13 @@
 """Alembic's environment: the product's definitions and the system tables are the target; schema `ext` is not."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection
+from alembic.operations.ops import AddColumnOp, AlterColumnOp, MigrateOperation, MigrationScript, ModifyTableOps
+from alembic.util import CommandError
+from sqlalchemy import Connection, DefaultClause
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from app.core.db import create_engine
@@ -31,6 +34,31 @@ def render_item(type_: str, item: Any, autogen_context: Any) -> str | bool:
     return False
 
 
+def fill_required(_context: Any, _revision: Any, directives: Sequence[MigrationScript]) -> None:
+    """A column that is needed is given its default in the rows that are there already, and keeps none afterwards."""
+    for directive in directives:
+        for table in directive.upgrade_ops.ops if directive.upgrade_ops is not None else ():
+            if not isinstance(table, ModifyTableOps):
+                continue
+            written: list[MigrateOperation] = []
+            for op in table.ops:
+                written.append(op)
+                if isinstance(op, AddColumnOp) and not op.column.nullable and op.column.computed is None:
+                    op.column.server_default = DefaultClause(_default(op.table_name, op.column.name))
+                    written.append(
+                        AlterColumnOp(op.table_name, op.column.name, modify_server_default=None, schema=op.schema)
+                    )
+            table.ops = written
+
+
+def _default(table: str, column: str) -> str:
+    entity = next((e for e in product_registry().entities.values() if e.table_name == table), None)
+    field = next((f for f in entity.fields if f.column == column), None) if entity is not None else None
+    if field is None or field.default is None:
+        raise CommandError(f"{table}.{column} is needed and has no default: rows that are there could not have it.")
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+
+
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
@@ -40,6 +68,7 @@ def run(connection: Connection) -> None:
         compare_type=True,
         compare_server_default=False,
         transaction_per_migration=False,
+        process_revision_directives=fill_required,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -38,7 +38,7 @@ from app.domain.workflow.events import (
     RunFinished,
     RunStateChanged,
 )
-from models.sla import CONDITIONS, TargetDef
+from models.sla import TargetDef
 
 log = logging.getLogger("steps.sla")
 
@@ -212,18 +212,23 @@ def _look(
     if subject.gone:
         return Look(at, applies=False)
     known = replace(around.known, now=at, today=at.date(), business_date=at.date())
-    holds = {name: policy.holds(name, record, known, around.resolve) for name in CONDITIONS}
     given = policy.conditions
-    look = Look(
-        at=at,
-        applies=holds["applies_when"] if "applies_when" in given else True,
-        start=holds["start"] if "start" in given else True,
-        pause=holds["pause"],
-        resume=holds["resume"] if "resume" in given else None,
-        stop=holds["stop"],
-        cancel=holds["cancel"],
-        reset=holds["reset"],
-    )
+
+    def holds(name: str) -> bool:
+        return policy.holds(name, record, known, around.resolve)
+
+    # Only what counts in the clock's state is asked: a log of years is looked at step by step.
+    state = kept.clock.state if kept is not None else ClockStatus.CANCELLED
+    if state is ClockStatus.STOPPED and not holds("reset"):
+        return Look(at)
+    applies = holds("applies_when") if "applies_when" in given else True
+    start = state is not ClockStatus.CANCELLED or (applies and (holds("start") if "start" in given else True))
+    if not (applies and start):
+        return Look(at, applies=applies)
+    look = Look(at, start=True, stop=holds("stop"), cancel=holds("cancel"), reset=holds("reset"))
+    if look.stop or look.cancel:
+        return look
+    look = replace(look, pause=holds("pause"), resume=holds("resume") if "resume" in given else None)
     definition = policy.definition
     begins = kept is None or kept.clock.state is ClockStatus.CANCELLED
     if begins and not starts(replace(look, promise=Promise())):

@@ -87,7 +87,7 @@ async def _trigger(uow: UnitOfWork, id_: UUID) -> Mapping[Any, Any]:
 
 def _facts(uow: UnitOfWork, row: Mapping[Any, Any]) -> list[dict[str, Any]]:
     trigger = trigger_of(dict(row))
-    date = DATES.get(trigger.date_rule) or f"{trigger.date_field} of what happened"
+    date = DATES.get(trigger.date_rule) or f"the date in {trigger.date_field}"
     facts: list[dict[str, Any]] = [
         {"label": "When", "value": _when(uow, row)},
         {"label": "Only if", "value": _condition(uow, row)},

@@ -1122,6 +1122,7 @@ def upgrade() -> None:
         sa.Column("merged_into_id", sa.Uuid(), nullable=True, comment="Merged into"),
         sa.Column("responded_at", types.UtcDateTime(), nullable=True, comment="First answered"),
         sa.Column("updated_requester_at", types.UtcDateTime(), nullable=True, comment="Requester last told"),
+        sa.Column("told", sa.Boolean(), nullable=True, comment="The requester knows"),
         sa.Column("resolved_at", types.UtcDateTime(), nullable=True, comment="Resolved"),
         sa.Column("closed_at", types.UtcDateTime(), nullable=True, comment="Closed"),
         sa.Column("rule_id", sa.Uuid(), nullable=True, comment="Raised by"),
@@ -2588,6 +2589,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_foreign_key(
+        op.f("fk_mail_message_notification_id"),
+        "mail_message",
+        "notification",
+        ["notification_id"],
+        ["id"],
+        ondelete="SET NULL",
+    )
+    op.create_foreign_key(
         op.f("fk_mail_message_user_id"), "mail_message", "app_user", ["user_id"], ["id"], ondelete="RESTRICT"
     )
     op.create_foreign_key(
@@ -2595,14 +2604,6 @@ def upgrade() -> None:
         "mail_message",
         "mail_message",
         ["gathered_in_id"],
-        ["id"],
-        ondelete="SET NULL",
-    )
-    op.create_foreign_key(
-        op.f("fk_mail_message_notification_id"),
-        "mail_message",
-        "notification",
-        ["notification_id"],
         ["id"],
         ondelete="SET NULL",
     )
@@ -2656,15 +2657,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_pnl_threshold_rule_id"), "pnl_threshold", ["rule_id"], unique=False)
     op.create_foreign_key(
+        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
+    )
+    op.create_foreign_key(
         op.f("fk_pnl_threshold_lifecycle_version_id"),
         "pnl_threshold",
         "lifecycle_version",
         ["lifecycle_version_id"],
         ["id"],
         ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
-        op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", "rule", ["rule_id"], ["id"], ondelete="RESTRICT"
     )
     op.add_column("process", sa.Column("rule_id", sa.Uuid(), nullable=True, comment="Routing rule"))
     op.add_column("process", sa.Column("wait_kind", sa.Text(), nullable=True, comment="Waits for"))
@@ -2902,18 +2903,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("kind = 'wait_for' AND state NOT IN ('done', 'skipped', 'cancelled')"),
     )
     op.create_foreign_key(
-        op.f("fk_process_run_skip_requested_for_id"),
-        "process_run",
-        "app_user",
-        ["skip_requested_for_id"],
-        ["id"],
-        ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
         op.f("fk_process_run_skip_requested_by_id"),
         "process_run",
         "app_user",
         ["skip_requested_by_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_process_run_skip_requested_for_id"),
+        "process_run",
+        "app_user",
+        ["skip_requested_for_id"],
         ["id"],
         ondelete="RESTRICT",
     )
@@ -2956,15 +2957,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_sla_clock_policy_version_id"), "sla_clock", ["policy_version_id"], unique=False)
     op.create_foreign_key(
-        op.f("fk_sla_clock_calendar_id"), "sla_clock", "calendar", ["calendar_id"], ["id"], ondelete="RESTRICT"
-    )
-    op.create_foreign_key(
         op.f("fk_sla_clock_policy_version_id"),
         "sla_clock",
         "sla_policy_version",
         ["policy_version_id"],
         ["id"],
         ondelete="RESTRICT",
+    )
+    op.create_foreign_key(
+        op.f("fk_sla_clock_calendar_id"), "sla_clock", "calendar", ["calendar_id"], ["id"], ondelete="RESTRICT"
     )
     op.add_column("sla_policy", sa.Column("entity", sa.Text(), nullable=True, comment="About"))
     op.add_column("sla_policy", sa.Column("description", sa.Text(), nullable=True, comment="Description"))
@@ -2991,15 +2992,15 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sla_policy_lifecycle_state"), "sla_policy", ["lifecycle_state"], unique=False)
     op.create_index(op.f("ix_sla_policy_lifecycle_version_id"), "sla_policy", ["lifecycle_version_id"], unique=False)
     op.create_foreign_key(
+        op.f("fk_sla_policy_ladder_id"), "sla_policy", "escalation_ladder", ["ladder_id"], ["id"], ondelete="SET NULL"
+    )
+    op.create_foreign_key(
         op.f("fk_sla_policy_lifecycle_version_id"),
         "sla_policy",
         "lifecycle_version",
         ["lifecycle_version_id"],
         ["id"],
         ondelete="RESTRICT",
-    )
-    op.create_foreign_key(
-        op.f("fk_sla_policy_ladder_id"), "sla_policy", "escalation_ladder", ["ladder_id"], ["id"], ondelete="SET NULL"
     )
     op.add_column("trade", sa.Column("lifecycle_state", sa.Text(), nullable=True, comment="State"))
     op.add_column("trade", sa.Column("lifecycle_version_id", sa.Uuid(), nullable=True, comment="Lifecycle version"))
@@ -3346,8 +3347,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_trade_lifecycle_state"), table_name="trade")
     op.drop_column("trade", "lifecycle_version_id")
     op.drop_column("trade", "lifecycle_state")
-    op.drop_constraint(op.f("fk_sla_policy_ladder_id"), "sla_policy", type_="foreignkey")
     op.drop_constraint(op.f("fk_sla_policy_lifecycle_version_id"), "sla_policy", type_="foreignkey")
+    op.drop_constraint(op.f("fk_sla_policy_ladder_id"), "sla_policy", type_="foreignkey")
     op.drop_index(op.f("ix_sla_policy_lifecycle_version_id"), table_name="sla_policy")
     op.drop_index(op.f("ix_sla_policy_lifecycle_state"), table_name="sla_policy")
     op.drop_index(op.f("ix_sla_policy_ladder_id"), table_name="sla_policy")
@@ -3358,8 +3359,8 @@ def downgrade() -> None:
     op.drop_column("sla_policy", "protected")
     op.drop_column("sla_policy", "description")
     op.drop_column("sla_policy", "entity")
-    op.drop_constraint(op.f("fk_sla_clock_policy_version_id"), "sla_clock", type_="foreignkey")
     op.drop_constraint(op.f("fk_sla_clock_calendar_id"), "sla_clock", type_="foreignkey")
+    op.drop_constraint(op.f("fk_sla_clock_policy_version_id"), "sla_clock", type_="foreignkey")
     op.drop_index(op.f("ix_sla_clock_policy_version_id"), table_name="sla_clock")
     op.drop_index(
         "ix_sla_clock_open_due", table_name="sla_clock", postgresql_where=sa.text("state IN ('running', 'paused')")
@@ -3375,8 +3376,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_process_transition_on_behalf_of_id"), table_name="process_transition")
     op.drop_column("process_transition", "details")
     op.drop_column("process_transition", "on_behalf_of_id")
-    op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
     op.drop_constraint(op.f("fk_process_run_skip_requested_for_id"), "process_run", type_="foreignkey")
+    op.drop_constraint(op.f("fk_process_run_skip_requested_by_id"), "process_run", type_="foreignkey")
     op.drop_index(
         "ix_process_run_waits",
         table_name="process_run",
@@ -3506,8 +3507,8 @@ def downgrade() -> None:
     op.drop_column("process", "wait_from")
     op.drop_column("process", "wait_kind")
     op.drop_column("process", "rule_id")
-    op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
     op.drop_constraint(op.f("fk_pnl_threshold_lifecycle_version_id"), "pnl_threshold", type_="foreignkey")
+    op.drop_constraint(op.f("fk_pnl_threshold_rule_id"), "pnl_threshold", type_="foreignkey")
     op.drop_index(op.f("ix_pnl_threshold_rule_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_version_id"), table_name="pnl_threshold")
     op.drop_index(op.f("ix_pnl_threshold_lifecycle_state"), table_name="pnl_threshold")
@@ -3538,9 +3539,9 @@ def downgrade() -> None:
     op.drop_column("notification", "rule")
     op.create_table_comment("mail_message", "Mail", existing_comment="Delivery", schema=None)
     op.drop_constraint(op.f("fk_mail_message_endpoint_id"), "mail_message", type_="foreignkey")
-    op.drop_constraint(op.f("fk_mail_message_notification_id"), "mail_message", type_="foreignkey")
     op.drop_constraint(op.f("fk_mail_message_gathered_in_id"), "mail_message", type_="foreignkey")
     op.drop_constraint(op.f("fk_mail_message_user_id"), "mail_message", type_="foreignkey")
+    op.drop_constraint(op.f("fk_mail_message_notification_id"), "mail_message", type_="foreignkey")
     op.drop_index("ix_mail_message_waiting", table_name="mail_message", postgresql_where=sa.text("state = 'waiting'"))
     op.drop_index(op.f("ix_mail_message_user_id"), table_name="mail_message")
     op.drop_index(op.f("ix_mail_message_record_id"), table_name="mail_message")

@@ -122,10 +122,12 @@ async def test_no_message_is_lost_when_everything_is_killed_in_the_middle(
     own: tuple[Runtime, MailServer, RestartableRedis], tmp_path: Path
 ) -> None:
     runtime, mail_server, redis = own
+    values = {"account_kind": "person", "active": True, "must_change_password": False, "failed_sign_ins": 0}
     async with runtime.uow(SYSTEM) as uow:
-        application = await add_row(uow, "application", code="X", label="X")
+        application = await add_row(uow, "application", code="X", label="X", active=True)
         people = [
-            await add_row(uow, "user", email=f"p{number}@bank.example", name=f"p{number}") for number in range(PEOPLE)
+            await add_row(uow, "user", email=f"p{number}@bank.example", name=f"p{number}", **values)
+            for number in range(PEOPLE)
         ]
     asking = asyncio.create_task(_asked(runtime, people, application))
 

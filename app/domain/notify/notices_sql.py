@@ -14,7 +14,7 @@ from app.domain.notify.giving_sql import URGENT, WISHES, WRITE
 #            a role there. Makers, their delegates and signers are not asked to approve
 # targets    those, and the endpoints of the rule
 # told       one line per notice and target, worded, with what the person wants of it
-# storms     more than :storm of one rule for one person in one run are one summary, and so is whatever has one cause
+# storms     more than :storm of one rule for one person in one run are one summary, and so are several of one cause
 # given      what is written: a notification that was given already is not given again, nor sent
 GIVE = text(f"""
 WITH asked AS MATERIALIZED (
@@ -146,13 +146,13 @@ WITH asked AS MATERIALIZED (
            code || coalesce('/cause/' || cause,
                ':' || (array_agg(run_id))[1] || ':'
                    || encode(sha256(convert_to(string_agg(key, ' ' ORDER BY key), 'UTF8')), 'hex')) AS key
-    FROM told WHERE together > :storm OR cause IS NOT NULL
+    FROM told WHERE together > CASE WHEN cause IS NULL THEN :storm ELSE 1 END
     GROUP BY code, cause, coalesce(cause, run_id), user_id, endpoint_id
 ), given AS (
     SELECT n, code, filed, user_id, endpoint_id, email, left(regexp_replace(title, '\\s+', ' ', 'g'), 300) AS title,
            body, key, 'process_run' AS record_entity, id AS record_id, '/processes/' || id AS link, channels, digest,
            held
-    FROM told WHERE together <= :storm AND cause IS NULL
+    FROM told WHERE together <= CASE WHEN cause IS NULL THEN :storm ELSE 1 END
     UNION ALL
     SELECT n, code, filed, user_id, endpoint_id, email, left(regexp_replace(title, '\\s+', ' ', 'g'), 300), body, key,
            CASE WHEN cause IS NULL THEN 'workflow_run' ELSE 'process_run' END, of_id,

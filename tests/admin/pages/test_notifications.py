@@ -134,9 +134,3 @@ async def test_a_template_is_written_previewed_published_and_refused_where_it_is
     reader = await told.browser("preparer")
     assert (await reader.get(f"/notification-templates/{id_}")).status_code == 403
     assert (await reader.post(f"/notification-templates/{id_}/words", words)).status_code == 403
-
-
-async def test_rules_are_listed_and_entered_by_administrators(told: Site) -> None:
-    admin = await told.browser("root")
-    assert "Ready for you" in text_of(await admin.get("/data/notification-rules"))
-    assert (await admin.get("/data/notification-rules/new")).status_code == 200

@@ -254,7 +254,7 @@ async def _form(visit: Visit, record: tuple[str, UUID], refused: Refused | None 
         entity = visit.runtime.registry.entity(record[0])
         shown = await get_record(uow, record[0], record[1], lines=False)
         typed = dict(refused.typed) if refused is not None else {}
-        place = Place(*reversed(await place_of(uow, entity, record[1])))
+        place = await _place_of(visit, uow, record)
         names = ("subject", "text", "asked", "priority", "due", "blocking")
         page = {
             "entity": record[0],
@@ -285,8 +285,12 @@ async def _place(visit: Visit, uow: UnitOfWork) -> Place:
     given = visit.request.query_params
     record = _record(visit, given.get("entity", ""), given.get("id", ""))
     await require_in_scope(uow, "read", *record)
+    return await _place_of(visit, uow, record)
+
+
+async def _place_of(visit: Visit, uow: UnitOfWork, record: tuple[str, UUID]) -> Place:
     node_id, application_id = await place_of(uow, visit.runtime.registry.entity(record[0]), record[1])
-    return Place(application_id, node_id)
+    return Place(application_id, node_id, record[0])
 
 
 def _record(visit: Visit, entity: str, id_: str) -> tuple[str, UUID]:

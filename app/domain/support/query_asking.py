@@ -75,7 +75,9 @@ async def ask_query(uow: UnitOfWork, *, record: Record, new: NewQuery, source: S
     await require_in_scope(uow, "read", entity_name, record_id)
     process = await lock_process_of(uow, record_id) if entity_name == PROCESS else None
     node_id, application_id = await place_of(uow, definition, record_id)
-    place = Place(application_id, node_id)
+    if node_id is None and application_id is None:
+        raise InvalidRequest(f"{definition.label_plural} belong to no application, so nobody can be asked about them.")
+    place = Place(application_id, node_id, entity_name)
     problems, due_at = await _due(uow, new.due, process)
     problems += _text_problems(new) + _block_problems(new.blocking, process)
     people, wrong = await asked_people(uow, place, new.asked)

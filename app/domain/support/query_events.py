@@ -13,7 +13,7 @@ from app.core.uow import UnitOfWork
 from app.domain.lifecycles.events import RecordTransitioned
 from app.domain.lifecycles.store import version_of
 from app.domain.support.query_blocking import lock_process_of, recount
-from app.domain.support.query_messages import Query, place_of_query, told, touch, watchers_of
+from app.domain.support.query_messages import Query, place_of_query, told, touch, who_follows
 from app.domain.support.query_people import ids_of, people_at
 from app.domain.support.query_rules import QUERY
 from models.lifecycle import CLOSED
@@ -67,7 +67,7 @@ async def on_query_transitioned(uow: UnitOfWork, event: RecordTransitioned) -> N
     if query["process_run_id"] is not None:
         await recount(uow, await lock_process_of(uow, query["process_run_id"]))
     label = state.label if state is not None else event.to_state.replace("_", " ").capitalize()
-    people = (query["asker_id"], *await _asked(uow, query), *await watchers_of(uow, query["id"]))
+    people = (*await who_follows(uow, query), *await _asked(uow, query))
     said = (await uow.execute(SAID_WITH_IT, {"id": query["id"], "at": event.at})).first()
     words = said.text if said is not None else f"{uow.actor.name} took the step “{event.name.replace('_', ' ')}”."
     named = [UUID(item["id"]) for item in said.mentions or ()] if said is not None else []
@@ -97,7 +97,8 @@ async def _read(uow: UnitOfWork, query_id: UUID) -> Query:
 
 
 async def _asked(uow: UnitOfWork, query: Query) -> tuple[UUID, ...]:
-    if query["asked_user_id"] is not None:
-        return (query["asked_user_id"],)
+    """Those who are to answer, as far as they still may."""
+    users = None if query["asked_user_id"] is None else [query["asked_user_id"]]
     role, group_id = query["asked_role"], query["asked_group_id"]
-    return ids_of(await people_at(uow, place_of_query(query), role=role, group_id=group_id, action="update"))
+    found = await people_at(uow, place_of_query(query), role=role, group_id=group_id, users=users, action="update")
+    return ids_of(found)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from app.core.uow import UnitOfWork
 from app.domain.lifecycles.events import RecordNoticeWanted
-from app.domain.support.query_people import Place, people_at
+from app.domain.support.query_people import Place, ids_of, people_at
 from app.domain.support.query_rules import QUERY, Person, Source, handles_in, mentioned
 from models.base import uuid7
 
@@ -105,8 +105,11 @@ def as_stored(named: Iterable[tuple[str, Person]]) -> list[dict[str, str]] | Non
     return [{"handle": handle, "id": str(person.id), "name": person.name} for handle, person in named] or None
 
 
-async def watchers_of(uow: UnitOfWork, query_id: UUID) -> tuple[UUID, ...]:
-    return tuple(await uow.scalar(READ_WATCHERS, {"query": query_id}))
+async def who_follows(uow: UnitOfWork, query: Query) -> tuple[UUID, ...]:
+    """Who asked it, the person who is asked and those who watch it, as far as they still see it."""
+    watching = await uow.scalar(READ_WATCHERS, {"query": query["id"]})
+    users = [id_ for id_ in (query["asker_id"], query["asked_user_id"], *watching) if id_ is not None]
+    return ids_of(await people_at(uow, place_of_query(query), users=users))
 
 
 def told(
@@ -136,4 +139,4 @@ def touch(uow: UnitOfWork, query: Query) -> None:
 
 
 def place_of_query(query: Query) -> Place:
-    return Place(query["application_id"], query["node_id"])
+    return Place(query["application_id"], query["node_id"], query["record_entity"])

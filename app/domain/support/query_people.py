@@ -46,10 +46,11 @@ WHERE m.user_id = CAST(:me AS uuid)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a query is: the application and the node of its record."""
+    """Where a query is: the application and the node of its record, and of which entity that is."""
 
     application_id: UUID | None
     node_id: UUID | None
+    entity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ async def people_at(
 ) -> list[Person]:
     """The active people who may do this to queries there, by name; of a role, a group, or among some users."""
     policy: AccessPolicy = uow.resources.policy
-    roles = [code for code in roles_that(uow, action) if role in (None, code)]
+    readers = policy.roles_that_may(ANY, place.entity, "read")
+    roles = [code for code in roles_that(uow, action) if role in (None, code) and code in readers]
     values = {
         "roles": roles,
         "wide": [one.code for one in policy.roles if policy.reaches(one.code)],

@@ -41,7 +41,7 @@ from app.domain.support.query_messages import (
     place_of_query,
     told,
     touch,
-    watchers_of,
+    who_follows,
 )
 from app.domain.support.query_people import ids_of, my_groups
 from app.domain.support.query_rules import (
@@ -134,9 +134,8 @@ async def say(
         added = await add_message(uow, query, draft, place=place_of_query(query))
         number, version = added.number, added.row_version
         if step is None:  # the step tells of itself, with these words
-            people = (query["asker_id"], query["asked_user_id"], *await watchers_of(uow, query_id))
             subject = f"{uow.actor.name} writes: {query['subject']}"
-            told(uow, query, [id_ for id_ in people if id_], subject, said, but=added.mentioned)
+            told(uow, query, await who_follows(uow, query), subject, said, but=added.mentioned)
     if step is not None:
         version = await take_step(uow, query, step, said or None)
     return Said(number, step, version)

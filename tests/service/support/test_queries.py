@@ -8,7 +8,15 @@ import pytest
 from sqlalchemy import text
 
 from app.bootstrap import Runtime
-from app.core.errors import Forbidden, NotFound, StaleVersion, StepsError, TransitionRefused, ValidationFailed
+from app.core.errors import (
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    StaleVersion,
+    StepsError,
+    TransitionRefused,
+    ValidationFailed,
+)
 from app.domain.entities.service import create_record
 from app.domain.support.query_asking import NewQuery, ask_query
 from app.domain.support.query_events import tell_due
@@ -332,6 +340,20 @@ async def test_a_query_of_another_desk_is_neither_seen_nor_told_of(desk: Desk) -
         await _refused(threads_of(uow, record=("process_run", (await desk.row("a"))["id"])), NotFound)
     await desk.say("controller", asked.id, "Ask @em")
     assert await desk.told("em") == []
+    watching = text("UPDATE process_query_person SET user_id = :em WHERE user_id = :controller")
+    async with desk.runtime.uow(SYSTEM) as uow:
+        await uow.execute(watching, {"em": desk.people["em"].id, "controller": desk.people["controller"].id})
+    await desk.say("controller", asked.id, "For us only")
+    assert await desk.told("em") == []  # who does not see it any more is told of nothing
+
+
+async def test_nothing_is_asked_about_what_has_no_place(desk: Desk) -> None:
+    user = desk.people["preparer"].id
+    assert user is not None
+    new = NewQuery("Who?", "?", desk.asked("controller"))
+    with pytest.raises(InvalidRequest, match="belong to no application"):
+        async with desk.runtime.uow(desk.people["admin"]) as uow:
+            await ask_query(uow, record=("user", user), new=new)
 
 
 async def test_anything_that_can_be_read_can_be_asked_about(desk: Desk) -> None:

@@ -13,6 +13,7 @@ from admin_views.visit import Visit
 from app.core.uow import UnitOfWork
 from app.domain.documents.files import StoredFile
 from app.domain.lifecycles.compiled import CompiledLifecycle
+from app.domain.sla.queries import ClockView, Urgency
 from app.domain.support.issue_messages import Message
 from app.domain.support.issue_queries import Around, IssueLine, LinkView
 from app.domain.support.issue_similar import SimilarIssue
@@ -177,6 +178,23 @@ def facts(
         ("Noticed", seen if record["occurrences"] > 1 else ""),
     ]
     return [{"label": label, "value": value} for label, value in lines if value]
+
+
+def clocks(visit: Visit, uow: UnitOfWork, found: Iterable[ClockView]) -> list[dict[str, Any]]:
+    """The clocks of an issue; what counts down does so in the browser."""
+    words = {Urgency.PAUSED: "Paused", Urgency.MET: "Met", Urgency.MISSED: "Missed"}
+    tones = {Urgency.PAUSED: "waiting", Urgency.MET: "done", Urgency.MISSED: "failed"}
+    return [
+        {
+            "label": clock.policy.removeprefix("Issue, ").capitalize(),
+            "due": visit.formats.moment(clock.due_at, uow.now),
+            "at": clock.due_at if clock.urgency in (Urgency.CALM, Urgency.SOON, Urgency.LATE) else None,
+            "warn_at": clock.warn_at,
+            "state": {"state": tones[clock.urgency], "label": words[clock.urgency]} if clock.urgency in words else None,
+        }
+        for clock in found
+        if clock.urgency is not Urgency.NONE
+    ]
 
 
 def solution(record: Mapping[str, Any], entity: EntityDef) -> dict[str, str] | None:

@@ -24,6 +24,7 @@ from app.domain.documents.files import StoredFile, attach_file, list_files
 from app.domain.entities.queries import Page, get_record
 from app.domain.entities.service import update_record
 from app.domain.lifecycles.transitions import transition_record
+from app.domain.sla.queries import clocks_of
 from app.domain.support.issue_links import ISSUE, JOB, PROCESS, RUN, Record, link_records, linkable, unlink_record
 from app.domain.support.issue_messages import MESSAGE, may_write_internally, post_message, thread
 from app.domain.support.issue_queries import IssueLine, around, find_issue, lifecycles_of_lines
@@ -64,6 +65,9 @@ async def _show(
         messages = await thread(uow, issue_id=id_)
         files = await _files(uow, [message.id for message in messages])
         lifecycles = await lifecycles_of_lines(uow, (*near.parts, *near.merged))
+        clocks = []
+        if visit.may("read", "sla_clock") is not None:
+            clocks = await clocks_of(uow, record_entity=ISSUE, record_ids=[id_])
         steps, problem = None, None
         if follows_lifecycle(view.entity, record):
             try:
@@ -101,6 +105,7 @@ async def _show(
             "problem": problem,
             "merge": merging if merging and merging["allowed"] else None,
             "facts": issue_view.facts(visit, uow, record, titles, view.entity),
+            "clocks": issue_view.clocks(visit, uow, clocks),
             "solution": issue_view.solution(record, view.entity),
             "thread": issue_view.thread(visit, uow, messages, files, record.get("requester")),
             "links": await issue_view.links(visit, uow, id_, near.links),

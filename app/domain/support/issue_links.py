@@ -29,7 +29,7 @@ Record = tuple[str, UUID]  # entity, id
 LOCK_ISSUE = text(
     """
 SELECT i.id, i.reference, i.title, i.blocking, i.resolved_at, i.closed_at, i.merged_into_id, i.requester_id,
-       i.assignee_id, i.lifecycle_state, i.responded_at, i.application_id, i.node_id
+       i.assignee_id, i.lifecycle_state, i.responded_at, i.told, i.application_id, i.node_id
 FROM issue i WHERE i.id = :id FOR UPDATE
 """
 )

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, or_, select, text
+from sqlalchemy import Row, TextClause, or_, select, text
 
 from app.core.audit import AuditEntry
 from app.core.errors import Conflict, FieldProblem, ValidationFailed
+from app.core.events import RecordUpdated
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.access.scope import record_in_scope, require_in_scope, scope
@@ -35,9 +37,10 @@ ON CONFLICT (source) DO NOTHING RETURNING id
 )
 ANSWERED = text(
     """
-UPDATE issue SET responded_at = coalesce(responded_at, :now), updated_requester_at = :now WHERE id = :id
+UPDATE issue SET responded_at = coalesce(responded_at, :now), updated_requester_at = :now, told = true WHERE id = :id
 """
 )
+TOLD = text("UPDATE issue SET told = :told WHERE id = :id")
 WATCHING = text("SELECT user_id FROM issue_watcher WHERE issue_id = :id")
 
 
@@ -102,10 +105,22 @@ async def _follow(uow: UnitOfWork, issue: Row[tuple[UUID, ...]], author: UUID, *
     if internal:
         return
     if author != issue.requester_id:
-        await uow.execute(ANSWERED, {"id": issue.id, "now": uow.now})
-    elif issue.lifecycle_state == WAITS_FOR_REQUESTER and await _may_go_on(uow, issue.id):
+        if issue.told:  # each word is one: the clock of the next one begins anew though the last was ours, too
+            await _note(uow, issue.id, TOLD, told=False)
+            await uow.dispatch()
+        await _note(uow, issue.id, ANSWERED, now=uow.now)
+        return
+    if issue.told:
+        await _note(uow, issue.id, TOLD, told=False)
+    if issue.lifecycle_state == WAITS_FOR_REQUESTER and await _may_go_on(uow, issue.id):
         with uow.by_platform():
             await transition_record(uow, entity=ISSUE, record_id=issue.id, name=GO_ON, expected_version=None)
+
+
+async def _note(uow: UnitOfWork, issue_id: UUID, statement: TextClause, **values: Any) -> None:
+    """Write down where the talk stands, and let the clocks know."""
+    await uow.execute(statement, {"id": issue_id, **values})
+    uow.emit(RecordUpdated(at=uow.now, entity=ISSUE, record_id=issue_id, fields=("told", "responded_at")))
 
 
 async def _may_go_on(uow: UnitOfWork, issue_id: UUID) -> bool:

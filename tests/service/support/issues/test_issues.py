@@ -317,3 +317,53 @@ async def test_the_trend_counts_what_came_and_what_was_resolved(desk: Desk) -> N
     async with desk.runtime.uow(desk.people["operations"]) as uow:
         with pytest.raises(ValidationFailed):
             await issue_trend(uow, first=today, last=today - timedelta(days=1), zone=zone)
+
+
+# -- clocks ------------------------------------------------------------------------------------------------------------
+
+
+async def _clocks(desk: Desk, issue: UUID) -> dict[str, tuple[str, timedelta]]:
+    async with desk.runtime.uow(SYSTEM) as uow:
+        rows = await uow.execute(
+            text(
+                "SELECT p.code, c.state, c.due_at - c.started_at AS length FROM sla_clock c "
+                "JOIN sla_policy p ON p.id = c.policy_id WHERE c.record_id = :id"
+            ),
+            {"id": issue},
+        )
+        return {row.code.removeprefix("issue-"): (row.state, row.length) for row in rows}
+
+
+async def test_three_clocks_run_by_priority_pause_while_it_waits_and_stop_when_it_is_done(desk: Desk) -> None:
+    issue = await desk.issue("No rates", "a", by="preparer", impact="extensive", urgency="critical")
+    hour = timedelta(hours=1)
+    assert await _clocks(desk, issue) == {
+        "response": ("running", hour / 4),
+        "update": ("running", hour),
+        "resolution": ("running", 4 * hour),
+    }
+    async with desk.runtime.uow(desk.people["operations"]) as uow:
+        await post_message(uow, issue_id=issue, text="We look at it.")
+    assert {code: state for code, (state, _) in (await _clocks(desk, issue)).items()} == {
+        "response": "stopped",
+        "update": "running",
+        "resolution": "running",
+    }
+    await desk.step(issue, "start")
+    await desk.step(issue, "ask_requester")
+    assert (await _clocks(desk, issue))["resolution"][0] == "paused"
+    async with desk.runtime.uow(desk.people["preparer"]) as uow:
+        await post_message(uow, issue_id=issue, text="Since nine.")
+    assert (await _clocks(desk, issue))["resolution"][0] == "running"
+    await desk.step(issue, "resolve")
+    assert {state for state, _ in (await _clocks(desk, issue)).values()} == {"stopped"}
+
+
+async def test_each_word_to_the_requester_begins_the_clock_of_the_next_anew(desk: Desk) -> None:
+    issue = await desk.issue("No rates", "a", by="preparer")
+    for _ in range(2):
+        async with desk.runtime.uow(desk.people["operations"]) as uow:
+            await post_message(uow, issue_id=issue, text="Still looking.")
+    generations = "SELECT max(generation) FROM sla_clock c JOIN sla_policy p ON p.id = c.policy_id WHERE p.code = :code"
+    assert await desk.count(generations, code="issue-update") == 3
+    assert await desk.count(generations, code="issue-resolution") == 1

@@ -1,5 +1,8 @@
 """Questions that the owner answers, and attached tables that have to be what was asked for."""
 
+import io
+import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -140,4 +143,55 @@ async def test_so_many_files_are_needed_as_the_definition_says(with_files: Bank)
     with pytest.raises(TransitionRefused, match="2 files, 1 is there"):
         await bank.do("submit", "a", "preparer")
     await _attach(bank, "two.csv", b"x\n1\n")
+    assert (await bank.do("submit", "a", "preparer")).to_state == "done"
+
+
+def _workbook(*rows: Sequence[str | float]) -> bytes:
+    """A workbook of one sheet, as a spreadsheet program writes it: numbers as numbers, texts in the cells."""
+
+    def cell(column: int, row: int, value: str | float) -> str:
+        at = f"{'ABCDEF'[column]}{row}"
+        if isinstance(value, str):
+            return f'<c r="{at}" t="inlineStr"><is><t>{value}</t></is></c>'
+        return f'<c r="{at}"><v>{value!r}</v></c>'
+
+    lines = "".join(
+        f'<row r="{n}">{"".join(cell(column, n, value) for column, value in enumerate(row))}</row>'
+        for n, row in enumerate(rows, 1)
+    )
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    sheet = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="rels" ContentType='
+        '"application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/xl/workbook.xml" ContentType='
+        f'"{sheet}.sheet.main+xml"/><Override PartName="/xl/worksheets/sheet1.xml" ContentType='
+        f'"{sheet}.worksheet+xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type='
+        f'"{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>'
+        '<sheet name="Rec" sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type='
+        f'"{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{lines}</sheetData></worksheet>',
+    }
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return written.getvalue()
+
+
+async def test_a_workbook_is_checked_like_a_csv_and_its_binary_fractions_tie_out(with_files: Bank) -> None:
+    bank = with_files
+    wanted = _wanted(file_types=["xlsx"], min_rows=3, tie_column="Amount", tie_figure="0.60")
+    await bank.run([manual("a", evidence=wanted)])
+    await _attach(bank, "rec.xlsx", _workbook(("Trade", "Amount"), ("T1", 0.1), ("T2", 0.2)))
+    with pytest.raises(TransitionRefused, match="has 2 rows of data; at least 3"):
+        await bank.do("submit", "a", "preparer")
+    await _attach(bank, "rec.xlsx", _workbook(("Trade", "Amount"), ("T1", 0.1), ("T2", 0.2), ("T3", 0.31)))
+    with pytest.raises(TransitionRefused, match=r"adds up to 0\.61, 0\.60 is 0\.60, 0\.01 apart"):
+        await bank.do("submit", "a", "preparer")
+    await _attach(bank, "rec.xlsx", _workbook(("Trade", "Amount"), ("T1", 0.1), ("T2", 0.2), ("T3", 0.1 + 0.2)))
     assert (await bank.do("submit", "a", "preparer")).to_state == "done"

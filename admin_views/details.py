@@ -8,6 +8,7 @@ from uuid import UUID
 from sqladmin.authorization import Action
 
 from admin_views.cells import Cell, Drawing, cell_of, column_kind, tone_of
+from admin_views.clock_facts import clock_facts
 from admin_views.form_model import FormModel, LinesModel, SectionModel, form_model
 from admin_views.forms import delete_dialog, delete_entry
 from admin_views.record_history import history_panel
@@ -73,7 +74,7 @@ async def detail_page(
         "edit": _edit(visit, view, address, locked=steps["locked"] if steps else None),
         "more": delete_entry(entity) if deletable else [],
         "delete": delete_dialog(entity, title, f"{address}/delete") if deletable else None,
-        "facts": stamps(visit, uow, record, titles),
+        "facts": [*stamps(visit, uow, record, titles), *await clock_facts(visit, uow, entity.name, id_)],
         "sections": _sections(uow, model, found, drawing) if tab == "details" else [],
         "steps": steps,
         "self_href": address if tab == "details" else f"{address}?tab={tab}",

@@ -71,6 +71,18 @@ WITH due AS (
 )
 SELECT recorded.id, clock_id, pg_notify('steps_live', 'entity:sla_clock') FROM recorded
 """
+# The same clocks, each with a schedule of its own: two thresholds before the breach and one after it.
+GIVE_SCHEDULES = """
+UPDATE sla_clock SET next_threshold = 'half', schedule = jsonb_build_array(
+    jsonb_build_array('half', warn_at), jsonb_build_array('warning', due_at - interval '10 minutes'),
+    jsonb_build_array('breach', due_at), jsonb_build_array('lead', due_at + interval '1 hour'))
+WHERE id IN (SELECT id FROM sla_clock WHERE next_threshold = 'warning' ORDER BY record_id LIMIT $1)
+"""
+MAKE_SCHEDULED_DUE = """
+UPDATE sla_clock SET next_fire_at = now() - interval '1 minute',
+       schedule = jsonb_set(schedule, '{0,1}', to_jsonb(now() - interval '1 minute'))
+WHERE id IN (SELECT id FROM sla_clock WHERE next_threshold = 'half' ORDER BY record_id LIMIT $1)
+"""
 RAW_IDLE = "SELECT id FROM sla_clock WHERE next_fire_at <= now() ORDER BY next_fire_at LIMIT $1 FOR UPDATE SKIP LOCKED"
 
 
@@ -121,6 +133,15 @@ async def due_of_many(runtime: Runtime, raw: "asyncpg.Connection[Any]", count: i
             ours.append(mine)
             bare.append(theirs)
     say(f"sweep of {DUE:,} due among {count:,}", statistics.median(ours), statistics.median(bare), "ms", 2)
+    await raw.execute(GIVE_SCHEDULES, DUE * (ROUNDS + 1))
+    scheduled = []
+    for number in range(ROUNDS + 1):
+        await raw.execute(MAKE_SCHEDULED_DUE, DUE)
+        mine = await timed(lambda: our_sweep(runtime))
+        if number:
+            scheduled.append(mine)
+    both = statistics.median(scheduled), statistics.median(bare)
+    say(f"sweep of {DUE:,} due with four thresholds each among {count:,}", *both, "ms", 3)
     idle = [await timed(lambda: sweep(runtime)) for _ in range(TICKS)]
     bare = [await timed(lambda: raw_idle(raw)) for _ in range(TICKS)]
     say(f"idle tick among {count:,}", statistics.median(idle), statistics.median(bare), "ms", 1, absolute=True)

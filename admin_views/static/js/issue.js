@@ -7,7 +7,9 @@ let waiting;
 async function look() {
   const mine = ++asked;
   const answer = await fetch(`/issues/similar?title=${encodeURIComponent(title.value)}`, { credentials: "same-origin" });
-  if (answer.ok && mine === asked) found.innerHTML = await answer.text();
+  if (!answer.ok || mine !== asked) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  found.replaceChildren(...fresh.body.childNodes);
 }
 
 if (title && found)

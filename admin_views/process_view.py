@@ -360,7 +360,8 @@ def _unmet_controls(drawn: Drawn) -> list[str]:
 
 def _refusals(drawn: Drawn, refused: Sequence[ActionState]) -> list[dict[str, Any]]:
     """One line for each reason, however many actions it stops; what is missing as a list of its own."""
-    unmet = [item for item in drawn.detail.requirements if not item.met]
+    # The comment is asked for in the dialog, which opens once the rest is there.
+    unmet = [item for item in drawn.detail.requirements if not item.met and item.guard != Guard.COMMENT]
     lines: dict[tuple[str | None, tuple[str, ...]], list[ActionState]] = {}
     for action in refused:
         lines.setdefault((action.refusal, tuple(p.name for p in action.who_can)), []).append(action)
@@ -383,7 +384,6 @@ def _missing(unmet: Sequence[Requirement]) -> list[dict[str, str]]:
         Guard.QUESTION.value: "#questions",
         Guard.CHECKLIST.value: "#checklist",
         Guard.EVIDENCE.value: "#evidence",
-        Guard.COMMENT.value: "#decide",
         Guard.OPEN_QUERY.value: "#queries",
     }
     return [{"text": item.satisfy, "href": parts.get(item.guard, "#figures")} for item in unmet]

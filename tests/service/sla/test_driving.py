@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from app.bootstrap import HANDLERS, Runtime, build
+from app.core.db import create_engine
 from app.core.events import Event
 from app.core.site_entities import install
 from app.core.uow import UnitOfWork
@@ -79,11 +80,10 @@ class Desk:
 
 @pytest.fixture
 async def desk(database_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
-    settings = settings_in(tmp_path, database_url=database_url)
-    first = await build(settings)
-    await install(first.engine, [load_entity(DEFINITION.read_text("utf-8"))])
-    await first.aclose()
-    runtime = await build(settings)
+    engine = create_engine(database_url)
+    registry = await install(engine, [load_entity(DEFINITION.read_text("utf-8"))])
+    await engine.dispose()
+    runtime = await build(settings_in(tmp_path, database_url=database_url), registry=registry)
     yield Desk(runtime)
     await runtime.aclose()
 

@@ -52,7 +52,7 @@ from app.domain.notify.rule_book import NotificationRules, ensure_shipped
 from app.domain.notify.schedule_notices import on_scheduled_run_failed
 from app.domain.prediction import handlers as prediction
 from app.domain.rules.evaluation import RULES, RuleBook, forget_changed_rule
-from app.domain.rules.validation import check_by_rules, check_written_rule
+from app.domain.rules.validation import check_by_rules, check_written_rule, load_validators
 from app.domain.schedules.events import RunScheduled, ScheduledRunFailed
 from app.domain.schedules.horizon import on_schedule_written
 from app.domain.sla import clocks, migrated
@@ -292,6 +292,7 @@ async def build(settings: Settings, *, registry: Registry | None = None, pool_si
     await runtime.reload_lifecycles()
     await runtime.reload_sla_policies()
     await runtime.reload_triggers()
+    await load_validators(engine, runtime.services[RULES])
     await runtime.reload_notification_rules()
     return runtime
 

@@ -7,7 +7,8 @@ asks here (port `app.domain.entities.record_checks`). Where no rule is in force 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import Row, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.errors import FieldProblem, StepsError, ValidationFailed
 from app.core.events import RecordCreated
@@ -40,6 +41,12 @@ async def check_by_rules(
     return problems
 
 
+async def load_validators(engine: AsyncEngine, book: RuleBook) -> None:
+    """Read which entities have such rules when a process starts, so that its first record costs no more than others."""
+    async with engine.connect() as connection:
+        book.validators = _by_entity((await connection.execute(READ_VALIDATORS)).all())
+
+
 async def _in_force(uow: UnitOfWork, entity: str) -> list[tuple[PublishedRule, VersionInForce]]:
     book = book_of(uow)
     codes = (await _validators(uow, book)).get(entity, ())
@@ -59,11 +66,14 @@ async def _validators(uow: UnitOfWork, book: RuleBook) -> Mapping[str, tuple[str
     if book.validators is not None and not own:
         return book.validators
     generation = book.generation
-    rows = (await uow.execute(READ_VALIDATORS)).all()
-    found = {row.entity: tuple(row.codes) for row in rows}
+    found = _by_entity((await uow.execute(READ_VALIDATORS)).all())
     if not own and generation == book.generation:
         book.validators = found
     return found
+
+
+def _by_entity(rows: Sequence[Row[Any]]) -> Mapping[str, tuple[str, ...]]:
+    return {row.entity: tuple(row.codes) for row in rows}
 
 
 def _asked(

@@ -63,7 +63,9 @@ ASKED: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("get", "/files/{id}/versions"): {},
     ("delete", "/files/{id}"): {"params": {"reason": "x"}},
     ("post", "/workflow-runs/{id}/processes"): {"json": {"label": "x", "owner_role": "preparer", "reason": "x"}},
-    ("post", "/workflow-runs/{id}/processes/preview"): {"json": {"label": "x", "owner_role": "preparer", "reason": "x"}},
+    ("post", "/workflow-runs/{id}/processes/preview"): {
+        "json": {"label": "x", "owner_role": "preparer", "reason": "x"}
+    },
     ("get", "/workflow-runs/{id}/forecast"): {},
     ("post", "/workflow-versions/drafts"): {"json": {"version_id": ID}},
     ("post", "/workflow-versions/imports"): {"json": {"definition": "code: X"}},
@@ -342,8 +344,8 @@ async def test_no_route_of_the_whole_table_lets_anything_of_the_other_desk_out_o
             id_ = str(known.get(entity.name if entity else "", UUID(int=7)))
             path = short
             variables = {
-                "id": id_, "session_id": id_, "token_id": id_, "name": "cancel", "number": "1", "kind": "processes",
-                "token": "x",
+                "id": id_, "session_id": id_, "token_id": id_, "link_id": id_, "name": "cancel", "number": "1",
+                "kind": "processes", "token": "x",
             }  # fmt: skip
             for variable, value in variables.items():
                 path = path.replace(f"{{{variable}}}", value)

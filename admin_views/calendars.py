@@ -1,20 +1,20 @@
 """Calendars: the year at a glance, the week, what comes from where, and the way of a changed version into force."""
 
-from datetime import date, time
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 from starlette.responses import Response
 
-from admin_views import calendar_view
+from admin_views import calendar_forms, calendar_view
 from admin_views.navigation import record_path
 from admin_views.pages import PageRoute
 from admin_views.visit import Visit, record_id
-from app.core.errors import FieldProblem, InvalidRequest, NotFound, StepsError, Unauthenticated, ValidationFailed
+from app.core.errors import NotFound, StepsError, Unauthenticated
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.calendars import drafts, versions
-from app.domain.calendars.calendars import Calendar, Combination
+from app.domain.calendars.calendars import Calendar
 from app.domain.calendars.contents import Content, content_of, differences, made_of, version_row
 from app.domain.calendars.errors import SlaError
 from app.domain.calendars.holiday_import import HolidaySource, known_places
@@ -22,7 +22,6 @@ from app.domain.calendars.queries import VersionLine, calendar_head, calendar_li
 from app.domain.calendars.store import calendar_of_version
 from app.domain.calendars.trial import EXAMPLES, start_of, try_out
 from app.domain.calendars.wall_time import zone_info
-from app.domain.calendars.week_text import parse_week
 from app.domain.sla.recalculation_preview import MovedDeadline, preview_of
 
 CALENDAR, VERSION = "calendar", "calendar_version"
@@ -263,15 +262,15 @@ async def change_page(visit: Visit) -> Response:
         async with visit.uow() as uow:
             match change:
                 case "week":
-                    said = await _set_week(uow, id_, typed)
+                    said = await calendar_forms.set_week(uow, id_, typed)
                 case "days":
-                    said, year = await _add_days(uow, id_, typed)
+                    said, year = await calendar_forms.add_days(uow, id_, typed)
                 case "removal":
-                    said = await _remove_days(uow, id_, [str(day) for day in form.getlist("day")], typed)
+                    said = await calendar_forms.remove_days(uow, id_, [str(day) for day in form.getlist("day")], typed)
                 case "composition":
-                    said = await _compose(uow, id_, [str(part) for part in form.getlist("part")], typed)
+                    said = await calendar_forms.compose(uow, id_, [str(part) for part in form.getlist("part")], typed)
                 case "import":
-                    said, year = await _import(uow, id_, typed)
+                    said, year = await calendar_forms.import_holidays(uow, id_, typed)
                 case _:
                     raise NotFound("There is no such page.")
     except (Unauthenticated, NotFound):
@@ -279,62 +278,6 @@ async def change_page(visit: Visit) -> Response:
     except StepsError as error:
         return await _show(visit, row["calendar_id"], error, id_)
     return visit.go(f"/calendars/{row['calendar_id']}?version={row['number']}&year={year}", flash=said)
-
-
-async def _set_week(uow: UnitOfWork, id_: UUID, typed: dict[str, str]) -> str:
-    week = parse_week({weekday: typed.get(f"day_{weekday}", "")[:500] for weekday in range(7)})
-    notes, seen = typed.get("notes"), _seen(typed)
-    await drafts.set_week(uow, version_id=id_, week=week, notes=notes, expected_version=seen)
-    return "The working hours are changed in the draft."
-
-
-async def _add_days(uow: UnitOfWork, id_: UUID, typed: dict[str, str]) -> tuple[str, int]:
-    first = _date(typed, "first")
-    if first is None:
-        raise ValidationFailed([FieldProblem("first", "Enter the day.")])
-    number = await drafts.add_days(
-        uow,
-        version_id=id_,
-        first=first,
-        last=_date(typed, "last"),
-        kind=typed.get("kind", ""),
-        label=typed.get("label", ""),
-        opens_at=_time(typed, "opens_at"),
-        closes_at=_time(typed, "closes_at"),
-        expected_version=_seen(typed),
-    )
-    return f"{number} {'day is' if number == 1 else 'days are'} entered in the draft.", first.year
-
-
-async def _remove_days(uow: UnitOfWork, id_: UUID, given: list[str], typed: dict[str, str]) -> str:
-    try:
-        days = [date.fromisoformat(day) for day in given]
-    except ValueError:
-        raise InvalidRequest("a day is no date") from None
-    if not days:
-        raise ValidationFailed([FieldProblem("day", "Choose the days to take out.")])
-    number = await drafts.remove_days(uow, version_id=id_, days=days, expected_version=_seen(typed))
-    return f"{number} {'day is' if number == 1 else 'days are'} taken out of the draft."
-
-
-async def _compose(uow: UnitOfWork, id_: UUID, given: list[str], typed: dict[str, str]) -> str:
-    try:
-        parts = [UUID(part) for part in given]
-        composition = Combination(typed["composition"]) if typed.get("composition") else None
-    except ValueError:
-        raise InvalidRequest("a part is no calendar") from None
-    await drafts.compose(uow, version_id=id_, composition=composition, parts=parts, expected_version=_seen(typed))
-    return "The draft is made of other calendars." if composition else "The draft has hours and days of its own."
-
-
-async def _import(uow: UnitOfWork, id_: UUID, typed: dict[str, str]) -> tuple[str, int]:
-    first, last = _whole(typed, "first_year"), _whole(typed, "last_year")
-    if last < first:
-        raise ValidationFailed([FieldProblem("last_year", "The last year is before the first.")])
-    years = range(first, min(last, first + drafts.MOST_YEARS) + 1)
-    source = typed.get("source", "").upper()
-    number = await drafts.import_into(uow, version_id=id_, source=source, years=years, expected_version=_seen(typed))
-    return f"{number} holidays of {source} are in the draft; look below at what differs.", first
 
 
 # -- into force --------------------------------------------------------------------------------------------------------
@@ -403,7 +346,7 @@ async def act_page(visit: Visit) -> Response:
     id_, action = _id(visit), visit.request.path_params["action"]
     form = await visit.form()
     typed = {name: value.strip() for name, value in form.items() if isinstance(value, str)}
-    seen, reason = _seen(typed), typed.get("reason", "")
+    seen, reason = calendar_forms.seen(typed), typed.get("reason", "")
     async with visit.uow() as uow:
         row = await version_row(uow, id_)
     here, calendar = f"/calendar-versions/{id_}/review", f"/calendars/{row['calendar_id']}"
@@ -431,41 +374,11 @@ async def act_page(visit: Visit) -> Response:
     return visit.go(after, flash=said)
 
 
-# -- what was typed ----------------------------------------------------------------------------------------------------
-
-
 def _id(visit: Visit) -> UUID:
     id_ = record_id(visit.request)
     if id_ is None:
         raise NotFound("There is no such calendar.")
     return id_
-
-
-def _seen(typed: dict[str, str]) -> int | None:
-    given = typed.get("row_version", "")
-    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else None
-
-
-def _whole(typed: dict[str, str], name: str) -> int:
-    given = typed.get(name, "")
-    if not (given.isascii() and given.isdigit() and len(given) == 4):
-        raise ValidationFailed([FieldProblem(name, "Enter a year such as 2027.")])
-    return int(given)
-
-
-def _date(typed: dict[str, str], name: str) -> date | None:
-    try:
-        return date.fromisoformat(typed[name]) if typed.get(name) else None
-    except ValueError:
-        raise ValidationFailed([FieldProblem(name, "Enter a date such as 2027-01-31.")]) from None
-
-
-def _time(typed: dict[str, str], name: str) -> time | None:
-    given = typed.get(name, "")
-    try:
-        return time(0, 0) if given == "24:00" else (time.fromisoformat(given) if given else None)
-    except ValueError:
-        raise ValidationFailed([FieldProblem(name, "Enter a time such as 13:00.")]) from None
 
 
 ROUTES: tuple[PageRoute, ...] = (

@@ -18,6 +18,7 @@ from app.domain.access.decisions import authorize
 from app.domain.calendars import drafts, versions
 from app.domain.calendars.calendars import Combination
 from app.domain.calendars.contents import differences, read_content
+from app.domain.calendars.draft_rows import LABEL_LENGTH, MOST_DAYS_AT_ONCE, VERSION
 from app.domain.calendars.queries import calendar_head
 from app.domain.calendars.store import calendar_of_id
 from app.domain.calendars.trial import try_out
@@ -63,13 +64,13 @@ class DaysInput(SeenInput):
     first: date
     last: date | None = None
     kind: Kind = "holiday"
-    label: str = Field(min_length=1, max_length=drafts.LABEL_LENGTH)
+    label: str = Field(min_length=1, max_length=LABEL_LENGTH)
     opens_at: time | None = None
     closes_at: time | None = None
 
 
 class RemovalInput(SeenInput):
-    days: list[date] = Field(min_length=1, max_length=drafts.MOST_DAYS_AT_ONCE)
+    days: list[date] = Field(min_length=1, max_length=MOST_DAYS_AT_ONCE)
 
 
 class CompositionInput(SeenInput):
@@ -170,7 +171,7 @@ async def begin_draft(id: UUID, body: NotesInput, request: Request) -> Response:
     "/calendar-versions/{id}/impact", summary="What a version says differently, and the deadlines it would move"
 )
 async def read_impact(id: UUID, uow: CurrentUow) -> ImpactOutput:
-    authorize(uow, "read", drafts.VERSION)
+    authorize(uow, "read", VERSION)
     found = await preview_of(uow, version_id=id)
     return ImpactOutput(
         total=found.total,

@@ -8,28 +8,34 @@ from datetime import date, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, insert, select, text, update
+from sqlalchemy import delete, insert, select, text
 
-from app.core.audit import AuditEntry
-from app.core.errors import Conflict, FieldProblem, NotFound, StaleVersion, ValidationFailed
+from app.core.errors import Conflict, FieldProblem, NotFound, ValidationFailed
 from app.core.uow import UnitOfWork
-from app.domain.access.decisions import Decision, authorize
-from app.domain.calendars.calendar_index import FIRST_YEAR, LAST_YEAR
-from app.domain.calendars.calendars import MIDNIGHT, Combination, Window
+from app.domain.access.decisions import authorize
+from app.domain.calendars.calendars import Combination, Window
 from app.domain.calendars.contents import SpecialDay
+from app.domain.calendars.draft_rows import (
+    NUMBER_DAYS,
+    VERSION,
+    check_days,
+    insert_days,
+    locked_draft,
+    locked_own_hours,
+    locked_version,
+    note_change,
+    record,
+    stamp,
+)
 from app.domain.calendars.holiday_import import holidays_for
 from app.domain.calendars.store import DRAFT, EARLY_CLOSE, HOLIDAY, IN_REVIEW, LATE_OPEN, PUBLISHED, SPECIAL_HOURS
 from app.domain.calendars.week_text import week_json
 from models.base import uuid7
 
-CALENDAR, VERSION = "calendar", "calendar_version"
+CALENDAR = "calendar"
 WEEKDAYS_NINE_TO_SIX: Mapping[str, Any] = {str(weekday): [["09:00", "18:00"]] for weekday in range(5)}
-KINDS = (HOLIDAY, EARLY_CLOSE, LATE_OPEN, SPECIAL_HOURS)
-MOST_DAYS_AT_ONCE = 366
-MOST_DAYS = 5_000
 MOST_PARTS = 12
 MOST_YEARS = 50
-LABEL_LENGTH = 200
 NOTES_LENGTH = 2_000
 
 _COPY_DAYS = text("""
@@ -42,11 +48,6 @@ _COPY_PARTS = text("""
 INSERT INTO calendar_part (id, parent_id, position, calendar_id, row_version, created_at, created_by, updated_at,
                            updated_by)
 SELECT uuidv7(), :to, position, calendar_id, 1, :at, :by, :at, :by FROM calendar_part WHERE parent_id = :from
-""")
-_NUMBER_DAYS = text("""
-UPDATE calendar_day SET position = ordered.place
-FROM (SELECT id, row_number() OVER (ORDER BY day) - 1 AS place FROM calendar_day WHERE parent_id = :version) ordered
-WHERE calendar_day.id = ordered.id
 """)
 
 
@@ -70,7 +71,7 @@ async def new_draft(uow: UnitOfWork, *, calendar_id: UUID, notes: str = "") -> U
     if number is not None:
         raise Conflict(f"Version {number} is not published yet: go on with that, or discard it first.")
     version_id = await _begin(uow, calendar_id, notes)
-    _record(uow, decision, version_id, "calendar_version.new_draft", after={"notes": notes or None})
+    record(uow, decision, version_id, "calendar_version.new_draft", after={"notes": notes or None})
     uow.touch(f"{CALENDAR}:{calendar_id}")
     return version_id
 
@@ -98,7 +99,7 @@ async def import_holidays(
         raise Conflict("The calendar is composed of others: import the holidays into those.")
     await _take_holidays(uow, version_id, found, wanted)
     after = {"calendar": calendar_code, "source": source or calendar_code, "years": wanted, "holidays": len(found)}
-    _record(uow, decision, version_id, "calendar_version.import_holidays", after=after)
+    record(uow, decision, version_id, "calendar_version.import_holidays", after=after)
     uow.touch(f"{CALENDAR}:{calendar_id}")
     return version_id
 
@@ -115,10 +116,10 @@ async def import_into(
     decision = authorize(uow, "update", VERSION)
     wanted = _years(years)
     found = holidays_for(source, wanted)
-    await _own_hours(uow, version_id, expected_version)
+    await locked_own_hours(uow, version_id, expected_version)
     await _take_holidays(uow, version_id, found, wanted)
     after = {"source": source, "years": wanted, "holidays": len(found)}
-    await _changed(uow, decision, version_id, "calendar_version.import_holidays", after=after)
+    await note_change(uow, decision, version_id, "calendar_version.import_holidays", after=after)
     return len(found)
 
 
@@ -164,7 +165,7 @@ async def _begin(uow: UnitOfWork, calendar_id: UUID, notes: str) -> UUID:
             weekly_windows=in_force.weekly_windows if in_force else WEEKDAYS_NINE_TO_SIX,
             composition=in_force.composition if in_force else None,
             notes=notes or None,
-            **_stamp(uow),
+            **stamp(uow),
         )
     )
     if in_force is not None:
@@ -187,7 +188,7 @@ async def _take_holidays(uow: UnitOfWork, version_id: UUID, found: list[tuple[da
     ]
     if gone:
         await uow.execute(delete(days).where(days.c.id.in_(gone)))
-    await _insert_days(uow, version_id, [{"day": day, "label": label, "kind": HOLIDAY} for day, label in found])
+    await insert_days(uow, version_id, [{"day": day, "label": label, "kind": HOLIDAY} for day, label in found])
 
 
 # -- changed -----------------------------------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ async def set_week(
 ) -> None:
     """Give the draft these working windows by weekday (Monday is 0), and a note where one is given."""
     decision = authorize(uow, "update", VERSION)
-    draft = await _own_hours(uow, version_id, expected_version)
+    draft = await locked_own_hours(uow, version_id, expected_version)
     if notes is not None and len(notes) > NOTES_LENGTH:
         raise ValidationFailed([FieldProblem("notes", f"At most {NOTES_LENGTH} characters.", "too_long")])
     windows = week_json(week)
@@ -211,7 +212,7 @@ async def set_week(
     if notes is not None:
         values["notes"] = notes or None
     before = {name: getattr(draft, name) for name in values}
-    await _changed(uow, decision, version_id, "calendar_version.set_week", before=before, values=values)
+    await note_change(uow, decision, version_id, "calendar_version.set_week", before=before, values=values)
 
 
 async def add_days(
@@ -233,46 +234,18 @@ async def add_days(
     """
     decision = authorize(uow, "update", VERSION)
     last = last or first
-    _check_days(first, last, SpecialDay(first, kind, label.strip(), opens_at, closes_at))
-    await _own_hours(uow, version_id, expected_version)
+    check_days(first, last, SpecialDay(first, kind, label.strip(), opens_at, closes_at))
+    await locked_own_hours(uow, version_id, expected_version)
     days = uow.table("calendar_day")
     dates = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     await uow.execute(delete(days).where(days.c.parent_id == version_id, days.c.day.in_(dates)))
     opens = opens_at if kind in (LATE_OPEN, SPECIAL_HOURS) else None
     closes = closes_at if kind in (EARLY_CLOSE, SPECIAL_HOURS) else None
     said = {"label": label.strip(), "kind": kind, "opens_at": opens, "closes_at": closes}
-    await _insert_days(uow, version_id, [{"day": day, **said} for day in dates])
+    await insert_days(uow, version_id, [{"day": day, **said} for day in dates])
     after = {"first": first, "last": last, **said}
-    await _changed(uow, decision, version_id, "calendar_version.add_days", after=after)
+    await note_change(uow, decision, version_id, "calendar_version.add_days", after=after)
     return len(dates)
-
-
-def _check_days(first: date, last: date, said: SpecialDay) -> None:
-    kind, label, opens, closes = said.kind, said.label, said.opens_at, said.closes_at
-    problems = []
-    if not FIRST_YEAR < first.year < LAST_YEAR:
-        problems.append(FieldProblem("first", f"Calendars cover the years {FIRST_YEAR + 1} to {LAST_YEAR - 1}."))
-    if last < first:
-        problems.append(FieldProblem("last", "The last day is before the first."))
-    elif (last - first).days >= MOST_DAYS_AT_ONCE:
-        problems.append(FieldProblem("last", f"At most {MOST_DAYS_AT_ONCE} days at once."))
-    if kind not in KINDS:
-        problems.append(FieldProblem("kind", f"Choose one of {', '.join(KINDS)}."))
-    if not label or len(label) > LABEL_LENGTH:
-        problems.append(FieldProblem("label", f"Name the day, in at most {LABEL_LENGTH} characters."))
-    for name, at in (("opens_at", opens), ("closes_at", closes)):
-        if at is not None and at.tzinfo is not None:
-            problems.append(FieldProblem(name, "Leave the zone out: the calendar has one."))
-    if problems:
-        raise ValidationFailed(problems)
-    if kind in (LATE_OPEN, SPECIAL_HOURS) and opens is None:
-        problems.append(FieldProblem("opens_at", "Enter the time at which work begins."))
-    if kind in (EARLY_CLOSE, SPECIAL_HOURS) and closes is None:
-        problems.append(FieldProblem("closes_at", "Enter the time at which work ends."))
-    if kind == SPECIAL_HOURS and opens is not None and closes not in (None, MIDNIGHT) and closes <= opens:
-        problems.append(FieldProblem("closes_at", "Work ends before it begins: let it end later."))
-    if problems:
-        raise ValidationFailed(problems)
 
 
 async def remove_days(
@@ -280,7 +253,7 @@ async def remove_days(
 ) -> int:
     """Take these dates out, so that each is worked like its weekday. Returns how many were there."""
     decision = authorize(uow, "update", VERSION)
-    await _own_hours(uow, version_id, expected_version)
+    await locked_own_hours(uow, version_id, expected_version)
     table = uow.table("calendar_day")
     gone = (
         delete(table)
@@ -289,9 +262,9 @@ async def remove_days(
     )
     removed = (await uow.execute(gone)).all()
     if removed:
-        await uow.execute(_NUMBER_DAYS, {"version": version_id})
+        await uow.execute(NUMBER_DAYS, {"version": version_id})
         before = {"days": {f"{row.day}": row.label for row in removed}}
-        await _changed(uow, decision, version_id, "calendar_version.remove_days", before=before)
+        await note_change(uow, decision, version_id, "calendar_version.remove_days", before=before)
     return len(removed)
 
 
@@ -331,12 +304,12 @@ async def compose(
     await uow.execute(delete(table).where(table.c.parent_id == version_id))
     if named:
         rows = [
-            {"id": uuid7(), "parent_id": version_id, "position": place, "calendar_id": part, **_stamp(uow)}
+            {"id": uuid7(), "parent_id": version_id, "position": place, "calendar_id": part, **stamp(uow)}
             for place, part in enumerate(named)
         ]
         await uow.execute(insert(table), rows)
     values = {"composition": composition.value if composition else None}
-    await _changed(
+    await note_change(
         uow,
         decision,
         version_id,
@@ -345,101 +318,3 @@ async def compose(
         values=values,
         after={**values, "parts": [codes[part] for part in named]},
     )
-
-
-async def _insert_days(uow: UnitOfWork, version_id: UUID, given: list[dict[str, Any]]) -> None:
-    days = uow.table("calendar_day")
-    rows = [
-        {"id": uuid7(), "parent_id": version_id, "position": place, **day, **_stamp(uow)}
-        for place, day in enumerate(given)
-    ]
-    if rows:
-        await uow.execute(insert(days), rows)
-    await uow.execute(_NUMBER_DAYS, {"version": version_id})
-    number = await uow.scalar(text("SELECT count(*) FROM calendar_day WHERE parent_id = :id"), {"id": version_id})
-    if number > MOST_DAYS:
-        raise ValidationFailed(
-            [FieldProblem("days", f"A version lists at most {MOST_DAYS:,} days; it would be {number:,}.")]
-        )
-
-
-async def _changed(
-    uow: UnitOfWork,
-    decision: Decision,
-    version_id: UUID,
-    command: str,
-    *,
-    values: Mapping[str, Any] | None = None,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-) -> None:
-    versions = uow.table(VERSION)
-    await uow.execute(
-        update(versions)
-        .where(versions.c.id == version_id)
-        .values(
-            **(values or {}),
-            review_note=None,
-            row_version=versions.c.row_version + 1,
-            updated_at=uow.now,
-            updated_by=uow.actor.id,
-        )
-    )
-    _record(uow, decision, version_id, command, before=before, after=after or values)
-
-
-def _record(uow: UnitOfWork, decision: Decision, version_id: UUID, command: str, **said: Any) -> None:
-    uow.audit(
-        AuditEntry(
-            command=command,
-            entity=VERSION,
-            record_id=version_id,
-            allowed_by=decision.allowed_by,
-            grant_id=decision.grant_id,
-            **said,
-        )
-    )
-    uow.touch(f"entity:{VERSION}", f"{VERSION}:{version_id}")
-
-
-# -- locked ------------------------------------------------------------------------------------------------------------
-
-
-async def locked_version(uow: UnitOfWork, version_id: UUID, expected_version: int | None = None) -> Row[Any]:
-    """The row, locked. Raises NotFound, StaleVersion."""
-    versions = uow.table(VERSION)
-    row = (await uow.execute(select(versions).where(versions.c.id == version_id).with_for_update())).one_or_none()
-    if row is None:
-        raise NotFound("There is no such calendar version.")
-    if row.state == PUBLISHED:
-        raise Conflict(
-            f"Version {row.number} is published and never changes: import holidays or copy it into a new draft instead."
-        )
-    if expected_version is not None and row.row_version != expected_version:
-        raise StaleVersion("The draft was changed since you looked through it: load it again and review the change.")
-    return row
-
-
-async def locked_draft(uow: UnitOfWork, version_id: UUID, expected_version: int | None = None) -> Row[Any]:
-    """The row of a version that may be changed, locked. Raises NotFound, Conflict, StaleVersion."""
-    row = await locked_version(uow, version_id, expected_version)
-    if row.state != DRAFT:
-        raise Conflict(f"Version {row.number} is being reviewed and stands still: have it sent back to change it.")
-    return row
-
-
-async def _own_hours(uow: UnitOfWork, version_id: UUID, expected_version: int | None) -> Row[Any]:
-    row = await locked_draft(uow, version_id, expected_version)
-    if row.composition is not None:
-        raise Conflict("The calendar is composed of others and has no hours and days of its own: change those.")
-    return row
-
-
-def _stamp(uow: UnitOfWork) -> dict[str, Any]:
-    return {
-        "row_version": 1,
-        "created_at": uow.now,
-        "created_by": uow.actor.id,
-        "updated_at": uow.now,
-        "updated_by": uow.actor.id,
-    }

@@ -17,7 +17,7 @@ from app.core.errors import Conflict, FieldProblem, Forbidden, ValidationFailed
 from app.core.uow import UnitOfWork
 from app.domain.access.decisions import authorize
 from app.domain.calendars.calendars import CombinedCalendar
-from app.domain.calendars.drafts import VERSION, locked_draft, locked_version
+from app.domain.calendars.draft_rows import VERSION, locked_draft, locked_version
 from app.domain.calendars.errors import InvalidCalendar, OutsideCalendarRange
 from app.domain.calendars.events import CalendarPublished
 from app.domain.calendars.store import DRAFT, IN_REVIEW, PUBLISHED, calendar_of_id

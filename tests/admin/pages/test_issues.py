@@ -173,8 +173,8 @@ async def test_the_trend_and_the_matrix(office: Site) -> None:
     for shown in ("Raised and resolved per day", "Open now", "Without a category", "P4"):
         assert shown in text_of(trend)
     assert "<rect" in trend.text
-    shown = await browser.get("/issues/priorities")
-    assert "<select" not in shown.text.partition("iss-matrix")[2].partition("</table>")[0]
+    matrix_page = await browser.get("/issues/priorities")
+    assert "<select" not in matrix_page.text.partition("iss-matrix")[2].partition("</table>")[0]
     assert (await browser.post("/issues/priorities", {"minor-low": "p1"})).status_code == 403
     assert "<select" in (await admin.get("/issues/priorities")).text.partition("iss-matrix")[2]
     assert (await admin.post("/issues/priorities", {"minor-low": "p2"})).status_code == 303

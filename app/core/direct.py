@@ -86,6 +86,8 @@ async def execute(connection: AsyncConnection, made: Compiled, values: Mapping[s
         for listener in sync.dispatch.before_cursor_execute:
             listener(sync, None, made.sql, arguments, None, False)
     try:
+        if driver.is_closed():  # said here, so that the pool hears of it: one that died would be handed out for ever
+            raise asyncpg.InterfaceError("connection is closed")
         if not connection.in_transaction():
             await connection.begin()
         if adapted._transaction is None:

@@ -359,10 +359,15 @@ async def test_no_route_of_the_whole_table_lets_anything_of_the_other_desk_out_o
             if template.endswith("/transitions/{name}/bulk"):
                 request["json"] = {"ids": [id_]}
             answer = await desks.client().request(method, path, headers={"if-match": '"1"'}, **request)
-            desks.check(answer)
+            walked += 1
             hidden = entity is not None and entity.name in desks.hidden
+            if hidden and answer.status_code == 200 and template.endswith("/transitions/{name}/bulk"):
+                # Each id that was sent has its answer: there is no such record.
+                (row,) = answer.json()["results"]
+                assert (row["id"], row["title"], row["result"]) == (id_, None, "not_found"), template
+                continue
+            desks.check(answer)
             if hidden and ("{id}" in template or path.endswith("/bulk")):
                 assert answer.status_code in (403, 404), (method, template, answer.text)
-            walked += 1
     assert walked > 200
     assert await desks.versions() == before

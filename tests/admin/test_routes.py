@@ -17,7 +17,7 @@ from models.registry import product_registry
 from models.system.tables import audit_entry
 from tests.admin.conftest import ORIGIN, MakeTrade, Office
 
-CHANGING = re.compile(r"delete|/steps/|saved-views|preferences|signout|columns|read$")
+CHANGING = re.compile(r"delete|/steps/|saved-views|preferences/|signout|columns|read$")
 
 
 def routes(office: Office) -> list[Route]:

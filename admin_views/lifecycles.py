@@ -94,9 +94,7 @@ async def _show_list(visit: Visit, *, error: StepsError | None = None, typed: di
             }
             for row in await uow.execute(READ_ALL)
         ]
-        steppable = sorted(
-            ((e.name, e.label_plural) for e in entities.values() if e.takes_steps), key=lambda e: e[1]
-        )
+        steppable = sorted(((e.name, e.label_plural) for e in entities.values() if e.takes_steps), key=lambda e: e[1])
         page = {
             "rows": rows,
             "may": visit.may("configure", "lifecycle") is not None,

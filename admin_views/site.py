@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from admin_views import (
     ad_hoc,
     bulk_work,
-    deliveries,
     calendars,
+    deliveries,
     designer_changes,
     escalations,
     hierarchies,

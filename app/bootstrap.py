@@ -146,7 +146,12 @@ HANDLERS: Handlers = {
         on_matrix_written,
     ),
     RunWanted: (on_run_wanted,),
-    RecordTransitioned: (record_rules.on_record_transitioned, DRIVES_CLOCKS, issues.on_issue_transitioned, on_query_transitioned),
+    RecordTransitioned: (
+        record_rules.on_record_transitioned,
+        DRIVES_CLOCKS,
+        issues.on_issue_transitioned,
+        on_query_transitioned,
+    ),
     LifecyclePublished: (issues.on_lifecycle_published,),
     RecordEventEmitted: (waits.on_record_event, record_rules.on_record_event),
     RecordNoticeWanted: (on_record_notice_wanted,),

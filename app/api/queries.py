@@ -62,9 +62,7 @@ class AskInput(BaseModel):
     subject: str = Field(max_length=1_000)
     text: Text
     asked: AskedInput
-    blocking: bool = Field(
-        False, description="Its process is not completed until it is answered"
-    )
+    blocking: bool = Field(False, description="Its process is not completed until it is answered")
     priority: Priority = Priority.NORMAL
     due: str | None = Field(None, max_length=100, description="PT4H, P2D, BD+1 12:00 Europe/London, or an instant")
 

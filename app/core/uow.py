@@ -168,9 +168,7 @@ class UnitOfWork:
             self._session = AsyncSession(bind=self.connection, expire_on_commit=False, autoflush=False)
         return self._session
 
-    async def execute(
-        self, statement: Executable, parameters: Any = None, *, kept: bool = False
-    ) -> CursorResult[Any]:
+    async def execute(self, statement: Executable, parameters: Any = None, *, kept: bool = False) -> CursorResult[Any]:
         """Run one statement. Integrity errors are translated into the product's errors.
 
         `kept`: a query that the caller made once and runs again and again, and whose rows it reads by name.

@@ -256,9 +256,7 @@ async def delete_file(uow: UnitOfWork, *, file_id: UUID, expected_version: int, 
     _touch(uow, file_id, record, process)
 
 
-def _first_state(
-    uow: UnitOfWork, definition: EntityDef, record_id: UUID, *, name: str, purpose: str
-) -> dict[str, Any]:
+def _first_state(uow: UnitOfWork, definition: EntityDef, record_id: UUID, *, name: str, purpose: str) -> dict[str, Any]:
     """Where a new file begins, where files of this kind have a lifecycle."""
     entity = uow.registry.entity(FILE)
     values: dict[str, Any] = {"name": name, "purpose": purpose, "record": (definition.name, record_id)}

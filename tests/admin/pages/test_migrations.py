@@ -14,7 +14,7 @@ from app.domain.workflow.runs import create_run
 from jobs.automation import HOOKS
 from tests.admin.conftest import Browser
 from tests.admin.pages.conftest import Site
-from tests.admin.pages.test_designer import words
+from tests.admin.pages.designing import words
 from tests.service.workflow.bank import DAY, manual
 
 START = "/workflows/W/migrate"

@@ -1,5 +1,6 @@
 """A published validation rule refuses bad records, at their fields, whichever way they come."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,10 @@ from tests.factories import SYSTEM, World
 from tests.service.rules.writing import draft, in_force, new_rule
 from tests.unit.rules.tables import table
 
-OUTPUTS = [{"name": "field", "type": "text", "required": False}, {"name": "message", "type": "text"}]
+OUTPUTS: Sequence[Mapping[str, Any]] = [
+    {"name": "field", "type": "text", "required": False},
+    {"name": "message", "type": "text"},
+]
 CHECK = table(
     [
         ({"quantity": "> 5000000"}, {"field": "'quantity'", "message": "'is too large'"}),
@@ -47,7 +51,7 @@ async def _create(world: World, *trades: dict[str, Any]) -> list[dict[str, Any]]
 async def test_a_bad_record_is_refused_at_the_field_that_the_rule_names(world: World) -> None:
     await _create(world, _trade(world, quantity="9000000"))
     await _rule(world)
-    given = ({}, {"quantity": "9000000", "rate": "101"}, {"quantity": "-9000000"})
+    given: tuple[dict[str, str], ...] = ({}, {"quantity": "9000000", "rate": "101"}, {"quantity": "-9000000"})
     with pytest.raises(ValidationFailed) as refused:
         await _create(world, *(_trade(world, **values) for values in given))
     assert [(problem.path, problem.message) for problem in refused.value.problems] == [

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.bootstrap import Runtime
 from app.core.errors import Conflict, Forbidden, NotFound, StaleVersion, ValidationFailed
+from app.domain.calendars.calendars import WorkingCalendar
 from app.domain.calendars.drafts import import_holidays
 from app.domain.calendars.errors import HolidaysUnavailable, InvalidCalendar
 from app.domain.calendars.store import calendar_in_force, calendar_of_id, calendar_of_version
@@ -61,6 +62,8 @@ async def test_the_highest_published_version_is_in_force_and_an_import_replaces_
         await publish_version(uow, version_id=second)
     async with runtime.uow(SYSTEM) as uow:
         now, before = await calendar_of_id(uow, calendar_id), await calendar_of_version(uow, first)
+    assert isinstance(now, WorkingCalendar)
+    assert isinstance(before, WorkingCalendar)
     assert now.version == 2
     assert now.is_working_day(LABOUR_DAY)
     assert not before.is_working_day(LABOUR_DAY)
@@ -81,6 +84,7 @@ async def test_windows_and_early_closes_are_carried_over(runtime: Runtime, calen
         await publish_version(uow, version_id=first)
         second = await import_holidays(uow, calendar_code="TARGET", years=[2026])
         calendar = await calendar_of_version(uow, second)
+    assert isinstance(calendar, WorkingCalendar)
     assert [str(window) for window in calendar.windows_on(date(2026, 6, 1))] == ["08:00-12:00", "13:00-24:00"]
     assert [str(window) for window in calendar.windows_on(date(2026, 12, 21))] == ["08:00-11:00"]
     assert not calendar.is_working_day(date(2026, 6, 3))

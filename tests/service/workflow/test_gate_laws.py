@@ -193,6 +193,7 @@ async def test_four_workers_on_a_random_graph_keep_every_law(runtime: Runtime, s
     async with runtime.uow(SYSTEM) as uow:
         events: list[Event] = [tuple(row) for row in await uow.execute(text(HISTORY))]
         counted = (await uow.execute(text(UNSATISFIED))).all()
+    assert isinstance(calendar, WorkingCalendar)
     model = model_of(edges, calendar)
     assert broken(model, events) == []
     assert await bank.count(RELEASED_TWICE) == 0

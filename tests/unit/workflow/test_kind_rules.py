@@ -44,9 +44,7 @@ def _found(definition: WorkflowDefinition, around: Surroundings = KNOWN) -> list
         _wait(wait={"kind": "file", "pattern": "rates_{business_date}.csv", "folder": "rates/ecb"}),
         _wait(wait={"kind": "event", "event": "rate_load.confirmed"}),
         process("a", questions=[{"code": "q", "label": "Complete?", "expected": "yes"}]),
-        process(
-            "a", questions=[{"code": "q", "label": "Q?", "type": "choice", "options": ["A", "B"]}]
-        ),
+        process("a", questions=[{"code": "q", "label": "Q?", "type": "choice", "options": ["A", "B"]}]),
         process("a", evidence=[{"code": "e", "label": "E", "file_types": ["csv", "xlsx"], "min_rows": 1}]),
         process("a", evidence=[{"code": "e", "label": "E", "file_types": ["pdf"]}]),
         process("a", rule="ROUTE"),

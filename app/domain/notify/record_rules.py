@@ -145,7 +145,7 @@ async def _check(uow: UnitOfWork, rule_id: UUID) -> None:
         problems += _of_condition(uow, rule, subject)
         problems += _of_fields(uow.registry, rule, subject)
     if row["active"] and not rule.tells_somebody:
-        problems.append(FieldProblem("recipients", "Say at least one who is told."))
+        problems.append(FieldProblem("recipients", "Say at least one who is told.", "required"))
     if rule.event not in set(Rule):
         depends = sorted(rule.to & {"waiting", "makers", "owner"})
         if depends:

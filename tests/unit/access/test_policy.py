@@ -189,7 +189,17 @@ def test_every_entity_is_read_by_some_working_role_or_is_deliberately_closed(
         if entity.kind.value != "child"
         and not any(allowed(policy, (role,), entity.application or "PNL", name, "read") for role in ROLES[1:5])
     }
-    for_administrators_and_auditors = {"log_replay", "log_replay_refusal", "record_approval", "record_transition"}
+    for_administrators_and_auditors = {
+        "log_replay",
+        "log_replay_refusal",
+        "notification_endpoint",
+        "notification_rule",
+        "notification_template",
+        "notification_template_version",
+        "process_query_person",
+        "record_approval",
+        "record_transition",
+    }
     assert closed == {"mail_message", "parameter", "policy_line", "role_grant"} | for_administrators_and_auditors
 
 

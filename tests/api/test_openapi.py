@@ -301,6 +301,7 @@ async def test_the_examples_of_new_records_are_accepted(api: Api) -> None:
         if not writable(entity):
             continue
         values = example_values(entity)
+        numbered = {entity.reference_number.field} if entity.reference_number else set()
         for field in entity.fields:
             if field.name in values and (field.is_reference or field.type is FieldType.POLYMORPHIC_REFERENCE):
                 known = {
@@ -312,9 +313,12 @@ async def test_the_examples_of_new_records_are_accepted(api: Api) -> None:
                 values[field.name] = str(known.get(field.target or "", uuid4()))
                 if field.target not in known:
                     del values[field.name]
-            elif field.type in (FieldType.CODE, FieldType.TEXT) and field.unique:
+            elif field.type in (FieldType.CODE, FieldType.TEXT) and field.unique and field.name not in numbered:
                 assert values[field.name], (entity.name, field.name)
         answer = await api.as_("boss").post(f"/{entity.slug}", json=values)
+        if answer.status_code == 403:
+            assert answer.json()["roles"] == [], answer.text  # made in a way of its own, by nobody in this one
+            continue
         assert answer.status_code in (201, 409, 422), (entity.name, answer.text)
         if answer.status_code == 422:
             codes = {problem["code"] for problem in answer.json()["errors"]}

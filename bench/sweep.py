@@ -46,8 +46,8 @@ INSERT INTO sla_clock (id, row_version, created_at, updated_at, policy_id, recor
                        next_threshold, generation)
 SELECT uuidv7(), 1, now(), now(), p.id, 'trade', gen_random_uuid(), 'clock ' || i, 'deadline', 'running', now(), now(),
        30, due - interval '30 minutes', due, due - interval '30 minutes', 'warning', 1
-FROM (SELECT i, now() + interval '1 day' + i * interval '1 second' AS due FROM generate_series(1, $1::int) AS i) AS c,
-     sla_policy p
+FROM (SELECT i, now() + interval '1 day' + i * interval '1 second' AS due FROM generate_series(1, $1::int) AS i) AS c
+JOIN sla_policy p ON p.code = 'process-deadline'
 """
 # Other clocks become due before each round: their warning was reached a minute ago.
 MAKE_DUE = """

@@ -35,6 +35,7 @@ WITH made AS (
                ELSE '[]' END),
            'shipped', :at, 1, :at, :by, :at, :by
     FROM made WHERE NOT EXISTS (SELECT FROM sla_policy_version v WHERE v.policy_id = made.id)
+    ON CONFLICT (policy_id, number) DO NOTHING  -- of two that find none, one comes first
 )
 SELECT id FROM made
 """).bindparams(bindparam("definition", type_=JSONB))

@@ -28,7 +28,7 @@ INSERT INTO sla_clock (id, row_version, created_at, updated_at, policy_id, recor
 SELECT uuidv7(), 1, now(), now(), p.id, 'trade', gen_random_uuid(), 'clock ' || i, 'deadline', 'running',
        CAST(:due AS timestamptz) - interval '1 day', CAST(:due AS timestamptz) - interval '1 day', 30,
        CAST(:due AS timestamptz) - interval '30 min', :due, CAST(:due AS timestamptz) - interval '30 min', 'warning', 1
-FROM generate_series(1, :count) AS i, sla_policy p
+FROM generate_series(1, :count) AS i JOIN sla_policy p ON p.code = 'process-deadline'
 """)
 
 

@@ -146,7 +146,7 @@ async def test_the_bell_shows_ones_own_messages_and_marks_them_read(office: Offi
         for person, title, link in ((browser, "Yours <b>", "/data/trades"), (other, "Theirs", "//evil.test")):
             await add_row(
                 uow, "notification", user_id=person.user_id, kind="assignment", title=title, link=link, at=uow.now,
-                dedup_key=title,
+                dedup_key=title, in_app=True,
             )  # fmt: skip
     page = (await browser.get("/notifications/panel")).text
     assert '<a href="/data/trades">Yours &lt;b&gt;</a>' in page

@@ -1,4 +1,4 @@
-"""Issues in the worker: one is raised by rules, and what they block is held after it was rejected."""
+"""Issues in the worker: the job that raises one by rules."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,6 @@ from uuid import UUID
 from app.bootstrap import Runtime
 from app.core.actor import system_actor
 from app.domain.jobs.outbox import OutboxClaim
-from app.domain.support.issue_holds import sync_holds
 from app.domain.support.issue_rules import Happened, Trouble, raise_by_rules
 
 
@@ -16,9 +15,3 @@ async def raise_issue(runtime: Runtime, payload: Mapping[str, Any], claimed: Out
     happened = [Happened(source, (entity, UUID(id_))) for source, entity, id_ in payload["subjects"]]
     async with runtime.uow(system_actor("Issue rules", correlation_id=claimed.correlation_id)) as uow:
         await raise_by_rules(uow, trouble=Trouble(payload["trouble"]), happened=happened)
-
-
-async def sync_issue_holds(runtime: Runtime, payload: Mapping[str, Any], claimed: OutboxClaim) -> None:
-    """Hold or release one process as its issues want it."""
-    async with runtime.uow(system_actor("Issues", correlation_id=claimed.correlation_id)) as uow:
-        await sync_holds(uow, [UUID(payload["process_run_id"])])

@@ -7,7 +7,6 @@ from app.domain.jobs.attempts import RUN_JOB
 from app.domain.notify.giving import SEND_MAIL
 from app.domain.prediction.handlers import REFRESH_PROFILES, REFRESH_RUN
 from app.domain.sla.publishing import BACKFILL
-from app.domain.support.issue_holds import SYNC_HOLDS
 from app.domain.support.issue_rules import RAISE as RAISE_ISSUE
 from app.domain.triggers.firing import FIRE_TRIGGER
 from app.domain.workflow.doubts import PASS_ON_ACROSS
@@ -42,7 +41,6 @@ JOBS: Mapping[str, Handler] = MappingProxyType(
         ARRIVE: triggers.arrive,
         BACKFILL: sla.backfill,
         RAISE_ISSUE: issues.raise_issue,
-        SYNC_HOLDS: issues.sync_issue_holds,
         REFRESH_RUN: prediction.refresh_forecast,
         REFRESH_PROFILES: prediction.refresh_profiles,
     }

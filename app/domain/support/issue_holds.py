@@ -29,7 +29,6 @@ PROCESS = "process_run"
 REVIEW_AFTER = timedelta(days=1)
 # After these a process can be held that could not be before.
 HOLDABLE_AGAIN = frozenset({Name.FAIL.value, Name.REOPEN.value, Name.REDO.value})
-SYNC_HOLDS = "sync_issue_holds"
 
 WANTED = text(
     """
@@ -183,9 +182,6 @@ async def _end(uow: UnitOfWork, process_id: UUID, how: Ended) -> bool:
 
 async def on_process_state_changed(uow: UnitOfWork, event: ProcessStateChanged) -> None:
     """A process has left its hold, or can be held now. Every other step costs nothing."""
-    if event.name == Name.REJECT:  # has no statement to spare: the worker looks a moment later
-        uow.enqueue(SYNC_HOLDS, {"process_run_id": event.process_run_id}, key=f"holds:{event.process_run_id}")
-        return
     was_held = event.from_state == ProcessState.ON_HOLD and event.to_state != ProcessState.ON_HOLD
     if not was_held and event.name not in HOLDABLE_AGAIN:
         return

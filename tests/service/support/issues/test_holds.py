@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -11,12 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from app.core.errors import Forbidden, StepsError
-from app.domain.jobs.outbox import OutboxClaim
-from app.domain.support.issue_holds import SYNC_HOLDS, Act, Standing, decide
+from app.domain.support.issue_holds import Act, Standing, decide
 from app.domain.support.issues import merge_issue
 from app.domain.workflow.run_commands import hold_run, resume_run
-from jobs.issues import sync_issue_holds
-from models.base import uuid7
 from tests.factories import SYSTEM
 from tests.service.support.issues.desk import Desk
 from tests.service.workflow.bank import reviewed
@@ -125,18 +121,13 @@ async def test_a_skipped_process_is_left_alone(desk: Desk) -> None:
     assert await desk.count("SELECT count(*) FROM issue_hold WHERE ended = 'closed'") == 1
 
 
-async def test_what_is_rejected_while_an_issue_blocks_it_is_held_by_the_worker(desk: Desk) -> None:
+async def test_what_waits_for_an_approval_is_held_too(desk: Desk) -> None:
     await desk.run([reviewed("d")], code="R")
     await desk.do("submit", "d", "preparer")
-    await desk.issue("No rates", "d", blocking=True)
+    issue = await desk.issue("No rates", "d", blocking=True)
+    assert await desk.state("d") == "on_hold"
+    await desk.solve(issue)
     assert await desk.state("d") == "in_review"
-    await desk.do("reject", "d", "controller", reason="Again")
-    async with desk.runtime.uow(SYSTEM) as uow:
-        (job,) = (await uow.execute(text("SELECT id, payload FROM outbox WHERE job = :job"), {"job": SYNC_HOLDS})).all()
-    for _ in range(2):
-        claim = OutboxClaim(job.id, SYNC_HOLDS, job.payload, 1, 5, uuid7(), timedelta(seconds=20))
-        await sync_issue_holds(desk.runtime, job.payload, claim)
-        assert await desk.state("d") == "on_hold"
 
 
 async def test_of_two_that_end_the_last_holds_at_once_one_releases(desk: Desk) -> None:

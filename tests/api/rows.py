@@ -22,6 +22,8 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     "hierarchy_node_version": {"valid_to": None},
     "escalation": {"plan": [], "next_at": None, "clock_id": None},
     "escalation_event": {"user_ids": []},
+    "job_attempt": {"log": []},
+    "worker": {"running": [], "works": {}},
     "sla_clock": {"next_fire_at": None},
     "user": {"locked_until": None, "deleted_at": None},
     "saved_view": {"shared": False},

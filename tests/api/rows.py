@@ -25,7 +25,7 @@ GIVEN: Mapping[str, Mapping[str, Any]] = {
     "job_attempt": {"log": []},
     "worker": {"running": [], "works": {}},
     "sla_clock": {"next_fire_at": None},
-    "user": {"locked_until": None, "deleted_at": None},
+    "user": {"locked_until": None, "deleted_at": None, "landing_page": "/"},
     "saved_view": {"shared": False},
     "process_candidate": {"user_id": None},
     "migration_plan": {"mapping": []},

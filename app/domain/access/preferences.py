@@ -66,7 +66,7 @@ async def set_profile(uow: UnitOfWork, given: Mapping[str, str]) -> None:
         problems.append(FieldProblem("locale", "must be a language and country such as en-GB"))
     page = values.get("landing_page")
     if page is not None and (len(page) > 200 or not _PAGE.fullmatch(page)):
-        problems.append(FieldProblem("landing_page", "must be a page of this site, such as /work"))
+        problems.append(FieldProblem("landing_page", "must be a page of this site, such as /runs"))
     if problems:
         raise ValidationFailed(problems)
     users = uow.table("user")
